@@ -1,0 +1,169 @@
+# Each target makes what it needs.  A fresh machine needs git, make, a C
+# compiler and Python >= 3.11 with its headers; everything else comes from PyPI
+# into .venv and build/, and nothing is installed outside this folder.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help dev test test-all test-c asan tsan crash lint format bench demo clean
+
+help:
+	@echo 'make dev        an editable install in $(VENV), of $(PYTHON)  (PYTHON=python3.12 VENV=... for another)'
+	@echo 'make test       the Python tests                    (ARGS="-k counter -x" goes to pytest)'
+	@echo 'make test-all   one wheel, tested by every CPython >= 3.11 found; make test-3.12 for one of them'
+	@echo 'make test-c     the tests of the C core, release flags      (CC=clang: by another compiler)'
+	@echo 'make asan       the same under AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make tsan       the same under ThreadSanitizer'
+	@echo 'make crash      release flags with crash points: the C tests, then tests/crash'
+	@echo 'make lint       ruff, mypy, stubtest, clang-format; changes nothing'
+	@echo 'make format     ruff and clang-format, in place'
+	@echo 'make bench      the benchmarks                              (ARGS="..." goes to them)'
+	@echo 'make demo       a small application and its metrics         (SECONDS=20: ends by itself)'
+	@echo 'make clean      remove $(VENV), build/ and caches'
+
+# --- the environment -----------------------------------------------------------
+
+BIN := $(abspath $(VENV))/bin
+pip = PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore $(1)/python -m pip --quiet
+PIP := $(call pip,$(BIN))
+C_SOURCES := $(wildcard native/*.c native/*.h) CMakeLists.txt
+PY_SOURCES = $(shell find src/mpmetrics -name '*.py' -o -name '*.pyi' -o -name py.typed)
+# Tests run with the checks; what is measured and what is shipped, without.  By
+# the environment, since the pip of Debian 12 has no -C.
+CHECKED := SKBUILD_CMAKE_DEFINE='MPM_CHECK=1'
+CRASHING := SKBUILD_CMAKE_DEFINE='MPM_CHECK=2;MPM_CRASH_POINTS=ON' SKBUILD_BUILD_DIR=build/crash-wheel-objects
+# Its bin/ comes first, for cmake and ninja.
+HERE := PATH="$(BIN):$$PATH"
+
+# $(call need,COMMAND,what to do if it fails)
+need = @$(1) >/dev/null 2>&1 || { echo; echo 'mpmetrics: $(2)'; echo; exit 1; } >&2
+
+$(VENV)/.made:
+	$(call need,$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11)',$(PYTHON) is missing or older than Python 3.11. Say which one to use: make PYTHON=python3.12 ...)
+	$(call need,$(PYTHON) -c 'import venv$(,) ensurepip',$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv)
+	$(call need,test -f "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h",$(PYTHON) has no Python.h. On Debian and Ubuntu: apt-get install python3-dev)
+	$(call need,command -v $(firstword $(CC)),there is no C compiler ($(firstword $(CC))). On Debian and Ubuntu: apt-get install gcc libc6-dev)
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+, := ,
+
+# What builds the package, here to stay: with a fresh isolated environment for
+# each build, every change to the C would wait for downloads.
+$(VENV)/.build: pyproject.toml | $(VENV)/.made
+	$(PIP) install cmake ninja $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])')
+	@touch $@
+
+# All of the C, since an editable install isn't rebuilt on import (pyproject.toml).
+$(VENV)/.dev: pyproject.toml $(C_SOURCES) $(VENV)/.build
+	$(HERE) $(CHECKED) $(PIP) install --no-build-isolation --editable '.[test]'
+	@touch $@
+
+$(VENV)/.lint: pyproject.toml $(VENV)/.dev
+	$(HERE) $(CHECKED) $(PIP) install --no-build-isolation --editable '.[lint]'
+	@touch $@
+
+dev: $(VENV)/.dev
+
+# --- Python ----------------------------------------------------------------------
+
+test: dev
+	$(BIN)/python -m pytest $(ARGS)
+
+build/wheel/.made: pyproject.toml $(C_SOURCES) $(PY_SOURCES) $(VENV)/.build
+	rm -rf build/wheel
+	$(HERE) $(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/wheel .
+	@ls build/wheel/*.whl && touch $@
+
+build/crash-wheel/.made: pyproject.toml $(C_SOURCES) $(PY_SOURCES) $(VENV)/.build
+	rm -rf build/crash-wheel
+	$(HERE) $(CRASHING) $(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/crash-wheel .
+	@touch $@
+
+# $(call install-wheel,FOLDER,PYTHON,WHEELS,EXTRA): an environment with the wheel
+# in it, by its own pip: that of Debian 12 breaks on newer Pythons.
+define install-wheel
+	test -x $(1)/bin/pip || '$(2)' -m venv $(1)
+	$(call pip,$(1)/bin) install --force-reinstall --no-deps $(3)/*.whl
+	$(call pip,$(1)/bin) install "$$(echo $(3)/*.whl)[$(4)]"
+endef
+
+# A CPython 3.$(1), by PATH or of pyenv, that runs (a shim may not) and has a GIL.
+python = $(firstword $(foreach p,python3.$(1) $(wildcard $(HOME)/.pyenv/versions/3.$(1).*/bin/python3),$(shell \
+    $(p) -c 'import sys; sys.version_info[:2] == (3, $(1)) and sys.implementation.name == "cpython" and "t" not in sys.abiflags and print(sys.executable)' 2>/dev/null)))
+found = $(strip $(foreach m,11 12 13 14 15 16,$(if $(call python,$(m)),test-3.$(m))))
+
+# Every one, also after a failure; one after the other, since some tests measure.
+test-all: build/wheel/.made
+	$(MAKE) --no-print-directory --keep-going --jobs=1 $(or $(found),$(error no CPython >= 3.11 found))
+
+# Against the installed wheel: src/ isn't on the path.
+test-3.%: build/venv-3.%/.made
+	@echo '--- CPython 3.$*'
+	build/venv-3.$*/bin/python -m pytest $(ARGS)
+
+.PRECIOUS: build/venv-3.%/.made
+build/venv-3.%/.made: build/wheel/.made
+	$(call install-wheel,build/venv-3.$*,$(or $(call python,$*),$(error no CPython 3.$* found)),build/wheel,test)
+	@touch $@
+
+# --- the C core ----------------------------------------------------------------------
+
+# A folder for each compiler: CMake doesn't change it in a folder once made.
+DIR = build/$@$(if $(filter-out cc,$(CC)),-$(notdir $(firstword $(CC))))
+# Newer kernels put mappings where ThreadSanitizer (gcc 12, clang 14) cannot have them.
+FIXED = $(shell setarch -R true 2>/dev/null && echo setarch -R)
+
+define run-c
+	$(HERE) CC='$(CC)' cmake --preset $@ -B $(DIR) --log-level=WARNING
+	$(BIN)/cmake --build $(DIR)
+	$(1) $(BIN)/ctest --test-dir $(DIR) --output-on-failure --no-tests=error --parallel $(JOBS)
+endef
+
+test-c: $(VENV)/.build
+	$(call run-c)
+
+asan: $(VENV)/.build
+	$(call run-c)
+
+tsan: $(VENV)/.build
+	$(call run-c,$(FIXED))
+
+crash: build/crash-wheel/.made
+	$(call run-c)
+	$(call install-wheel,build/venv-crash,$(BIN)/python,build/crash-wheel,test)
+	build/venv-crash/bin/python -m pytest $(or $(ARGS),tests/crash)
+
+# --- the rest --------------------------------------------------------------------------
+
+FORMATTED = $(wildcard native/*.[ch] native/tests/*.[ch])
+
+# All of them, also after a complaint.
+lint: $(VENV)/.lint
+	@status=0; run() { echo "$$*" | cut -c -100; "$$@" || status=1; }; cd '$(CURDIR)'; \
+	run $(BIN)/ruff check .; \
+	run $(BIN)/ruff format --check .; \
+	run $(BIN)/mypy; \
+	run $(BIN)/stubtest mpmetrics._native --mypy-config-file pyproject.toml; \
+	run $(BIN)/clang-format --dry-run -Werror $(FORMATTED); \
+	exit $$status
+
+format: $(VENV)/.lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(FORMATTED)
+
+# Without the checks: what is measured is the wheel.
+bench: build/wheel/.made
+	$(call install-wheel,build/venv-bench,$(BIN)/python,build/wheel,bench)
+	build/venv-bench/bin/python -m benchmarks $(ARGS)
+
+demo: dev
+	$(BIN)/python examples/demo.py $(if $(SECONDS),--seconds $(SECONDS))
+
+clean:
+	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find src tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +

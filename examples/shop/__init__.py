@@ -1,0 +1,1 @@
+"""A small shop served by several processes: `app` is the program, `gunicorn.conf.py` serves it."""

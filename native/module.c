@@ -1,0 +1,269 @@
+/* module.c: the extension mpmetrics._native: its state, its functions, and the
+ * one place where a status becomes an exception. */
+#include "module.h"
+
+module_state *
+state_of(PyTypeObject *type)
+{
+    return PyType_GetModuleState(type);
+}
+
+PyObject *
+raise_status(const module_state *state, mpm_status status, const char *what)
+{
+    if (status == MPM_EPRIVATE)
+        return PyErr_NoMemory();
+    if (status == MPM_ESYSTEM)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    PyErr_Format(state->error, "%s: %s", what, mpm_status_text(status));
+    return NULL;
+}
+
+bool
+utf8_of(PyObject *text, PyObject **keep, mpm_string *utf8)
+{
+    Py_ssize_t length;
+    const char *bytes = PyUnicode_AsUTF8AndSize(text, &length);
+    Py_INCREF(text);
+    *keep = text;
+    if (bytes == NULL) {
+        PyErr_Clear();
+        Py_DECREF(text);
+        *keep = PyUnicode_AsEncodedString(text, "utf-8", "replace");
+        char *encoded;
+        if (*keep == NULL ||
+            PyBytes_AsStringAndSize(*keep, &encoded, &length) != 0)
+            return false;
+        bytes = encoded;
+    }
+    if (length > UINT32_MAX / 2) {
+        PyErr_SetString(PyExc_ValueError, "text of more than 2 GiB");
+        Py_CLEAR(*keep);
+        return false;
+    }
+    utf8->bytes = bytes;
+    utf8->length = (uint32_t)length;
+    return true;
+}
+
+void
+tell_private(store_object *store, mpm_status status)
+{
+    if (store->told || store->state->on_private == NULL)
+        return;
+    store->told = true;
+    PyObject *done =
+        PyObject_CallFunction(store->state->on_private, "Os", (PyObject *)store,
+                              mpm_status_text(status));
+    if (done == NULL)
+        PyErr_WriteUnraisable(store->state->on_private);
+    Py_XDECREF(done);
+}
+
+PyTypeObject *
+add_type(PyObject *module, PyType_Spec *spec, PyObject *bases, const char *base)
+{
+    PyObject *over = NULL;
+    if (base != NULL && (over = PyObject_GetAttrString(bases, base)) == NULL)
+        return NULL;
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, over);
+    Py_XDECREF(over);
+    if (type != NULL && PyModule_AddType(module, (PyTypeObject *)type) != 0)
+        Py_CLEAR(type);
+    return (PyTypeObject *)type;
+}
+
+/* ---- functions ----------------------------------------------------------- */
+
+PyDoc_STRVAR(format_store_doc,
+             "format_store($module, fd, max_series, reserve=0, /)\n--\n\n"
+             "Lay out an empty store in an empty file of one's own.\n\n"
+             "`reserve` is the most bytes it may ever have; 0: what suits the\n"
+             "file system and the limits of this process, at most 64 GiB.\n"
+             "Raises StoreError or OSError.");
+
+static PyObject *
+format_store(PyObject *module, PyObject *args)
+{
+    int fd;
+    unsigned long long max_series, reserve = 0;
+    if (!PyArg_ParseTuple(args, "iK|K", &fd, &max_series, &reserve))
+        return NULL;
+    if (reserve == 0)
+        reserve = mpm_sys_reserve(fd);
+    mpm_status status = mpm_store_format(fd, reserve, max_series);
+    if (status != MPM_OK)
+        return raise_status(PyModule_GetState(module), status,
+                            "making a store");
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(
+    claim_doc,
+    "claim($module, fd, /)\n--\n\n"
+    "Refuse newcomers to the store in this file until `fd` is closed.\n\n"
+    "False if a process has the store; only after True may its path be\n"
+    "unlinked or replaced. `fd` must be a description of one's own.");
+
+static PyObject *
+claim(PyObject *module, PyObject *arg)
+{
+    bool claimed;
+    int fd = PyObject_AsFileDescriptor(arg);
+    if (fd < 0)
+        return NULL;
+    mpm_status status = mpm_claim(fd, &claimed);
+    if (status != MPM_OK)
+        return raise_status(PyModule_GetState(module), status, "claiming");
+    return PyBool_FromLong(claimed);
+}
+
+PyDoc_STRVAR(float_text_doc, "float_text($module, value, /)\n--\n\n"
+                             "A number as a scrape shows it: 0.1, 1.0, +Inf, "
+                             "1e+06.");
+
+static PyObject *
+float_text(PyObject *module, PyObject *arg)
+{
+    char text[MPM_FLOAT_MAX];
+    double x = PyFloat_AsDouble(arg);
+    if (x == -1.0 && PyErr_Occurred())
+        return NULL;
+    size_t length = mpm_float_write(text, x);
+    return PyUnicode_FromStringAndSize(text, (Py_ssize_t)length);
+}
+
+PyDoc_STRVAR(epoch_doc, "epoch($module, /)\n--\n\n"
+                        "A number of this process that changes at every fork.");
+
+static PyObject *
+epoch(PyObject *module, PyObject *unused)
+{
+    return PyLong_FromUnsignedLongLong(mpm_epoch());
+}
+
+PyDoc_STRVAR(on_private_doc,
+             "on_private($module, callback, /)\n--\n\n"
+             "Call `callback(store, why)` once a store has to count something\n"
+             "in this process's own memory.");
+
+static PyObject *
+on_private(PyObject *module, PyObject *callback)
+{
+    module_state *state = PyModule_GetState(module);
+    PyObject *old = state->on_private;
+    Py_INCREF(callback);
+    state->on_private = callback;
+    Py_XDECREF(old);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(derive_doc,
+             "derive($module, bases, /)\n--\n\n"
+             "Make Counter to Enum and Timer, over the classes CounterBase to\n"
+             "TimerBase that `bases` has; metrics.py calls it once.");
+
+static PyObject *
+derive(PyObject *module, PyObject *bases)
+{
+    module_state *state = PyModule_GetState(module);
+    if (state->timer_type != NULL) {
+        PyErr_SetString(PyExc_ValueError, "the classes are made already");
+        return NULL;
+    }
+    state->timer_type = make_timer_type(module, bases);
+    if (state->timer_type == NULL || !make_metric_types(module, bases))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"derive", derive, METH_O, derive_doc},
+    {"format_store", format_store, METH_VARARGS, format_store_doc},
+    {"claim", claim, METH_O, claim_doc},
+    {"float_text", float_text, METH_O, float_text_doc},
+    {"epoch", epoch, METH_NOARGS, epoch_doc},
+    {"on_private", on_private, METH_O, on_private_doc},
+    {NULL},
+};
+
+/* ---- the module ---------------------------------------------------------- */
+
+PyDoc_STRVAR(error_doc,
+             "A store can't be made, joined or read; the message says why.");
+
+static int
+execute(PyObject *module)
+{
+    module_state *state = PyModule_GetState(module);
+    if (mpm_epoch_start() != MPM_OK) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    state->error = PyErr_NewExceptionWithDoc("mpmetrics.StoreError", error_doc,
+                                             PyExc_OSError, NULL);
+    if (state->error == NULL ||
+        PyModule_AddObjectRef(module, "StoreError", state->error) != 0 ||
+        PyModule_AddIntConstant(module, "LAYOUT", MPM_LAYOUT) != 0)
+        return -1;
+    state->store_type = make_store_type(module);
+    state->family_type = make_family_type(module);
+    if (state->store_type == NULL || state->family_type == NULL)
+        return -1;
+    return 0;
+}
+
+static int
+traverse(PyObject *module, visitproc visit, void *arg)
+{
+    module_state *state = PyModule_GetState(module);
+    Py_VISIT(state->error);
+    Py_VISIT(state->on_private);
+    Py_VISIT(state->store_type);
+    Py_VISIT(state->family_type);
+    Py_VISIT(state->timer_type);
+    for (int i = 0; i < MPM_KINDS; i++)
+        Py_VISIT(state->metric_types[i]);
+    return 0;
+}
+
+static int
+clear(PyObject *module)
+{
+    module_state *state = PyModule_GetState(module);
+    Py_CLEAR(state->error);
+    Py_CLEAR(state->on_private);
+    Py_CLEAR(state->store_type);
+    Py_CLEAR(state->family_type);
+    Py_CLEAR(state->timer_type);
+    for (int i = 0; i < MPM_KINDS; i++)
+        Py_CLEAR(state->metric_types[i]);
+    return 0;
+}
+
+static void
+free_module(void *module)
+{
+    clear(module);
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, execute},
+    {0, NULL},
+};
+
+PyDoc_STRVAR(doc, "The C core of mpmetrics: native/core.h is its map.");
+
+static PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,  .m_name = "mpmetrics._native",
+    .m_doc = doc,           .m_size = sizeof(module_state),
+    .m_methods = functions, .m_slots = slots,
+    .m_traverse = traverse, .m_clear = clear,
+    .m_free = free_module,
+};
+
+PyMODINIT_FUNC
+PyInit__native(void)
+{
+    return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,152 @@
+/* module.h: the extension mpmetrics._native, what its files share.
+ *
+ *   module.c         the module, its state, its functions, status to exception
+ *   module_store.c   Store: a store that this process has joined
+ *   module_family.c  Family: a metric as declared
+ *   module_metric.c  from a metric object to its series
+ *   module_update.c  inc, set, observe, state: the hot path
+ *   module_labels.c  labels()
+ *   module_types.c   Counter ... Enum: their tables
+ *   module_timer.c   Timer
+ *
+ * No Python object is made, and none is freed, while the store's lock is held:
+ * either could run the garbage collector, and with it any code at all. */
+#ifndef MPM_MODULE_H
+#define MPM_MODULE_H
+
+#include <Python.h>
+#include <structmember.h>
+
+#include "core.h"
+
+/* As Py_SETREF, which the limited API doesn't have. */
+#define SET_REF(variable, value)                                               \
+    do {                                                                       \
+        PyObject *old_ = (variable);                                           \
+        (variable) = (value);                                                  \
+        Py_XDECREF(old_);                                                      \
+    } while (0)
+
+typedef struct {
+    PyObject *error;      /* StoreError */
+    PyObject *on_private; /* called once a store counts privately, or NULL */
+    PyTypeObject *store_type, *family_type, *timer_type;
+    PyTypeObject *metric_types[MPM_KINDS];
+} module_state;
+
+typedef struct {
+    PyObject_HEAD
+    module_state *state;
+    mpm_store store;
+    PyObject *path;    /* str or None */
+    PyObject *pending; /* set of the metrics that count privately */
+    bool told;         /* that something counts privately */
+    PyObject *weak;
+} store_object;
+
+typedef struct {
+    PyObject_HEAD
+    module_state *state;
+    store_object *store;
+    mpm_shape *shape;
+    mpm_help *help;
+    mpm_id id; /* birth 0: not declared (yet) */
+    PyObject *name, *documentation, *unit, *labelnames, *registry;
+    PyObject *bounds, *states;
+    PyObject *overflow; /* the metric that counts what found no room */
+} family_object;
+
+typedef struct {
+    PyObject_HEAD
+    mpm_ref ref;
+    family_object *family; /* NULL before __init__ has come that far */
+    PyObject *labelvalues; /* tuple of str; NULL: none given */
+    PyObject *children;    /* dict by labelvalues; NULL: no parent */
+    PyObject *weak;
+} metric_object;
+
+/* The state, from a type that this module made. */
+module_state *state_of(PyTypeObject *type);
+
+/* Always returns NULL, so callers write: return raise(state, status, "join"); */
+PyObject *raise_status(const module_state *state, mpm_status status,
+                       const char *what);
+
+/* The UTF-8 of a str, as long as *keep is held; lone surrogates become "?". */
+bool utf8_of(PyObject *text, PyObject **keep, mpm_string *utf8);
+
+/* Tells the application's log, once for each store. */
+void tell_private(store_object *store, mpm_status status);
+
+/* Declares the family in its store; no exception, but a status. */
+mpm_status family_declare(family_object *family, bool again);
+/* The object as a Store, or NULL with a TypeError. */
+store_object *as_store(module_state *state, PyObject *object);
+bool is_family(PyObject *object);
+
+/* The UTF-8 of some str, as long as they are kept. */
+typedef struct {
+    mpm_string *at;
+    PyObject **keep;
+    Py_ssize_t count;
+} texts;
+/* Of a tuple of str; NULL: of none. */
+bool texts_get(texts *t, PyObject *tuple);
+void texts_free(texts *t);
+
+/* May ref.cell be written as it stands?  The one test on the way of an
+ * update. */
+static inline bool
+is_open(const metric_object *m)
+{
+    return m->ref.epoch == *mpm_epoch_word;
+}
+
+static inline bool
+is_parent(const metric_object *m)
+{
+    return m->children != NULL;
+}
+
+/* Makes the metric's ref writable.  False with an exception: it is a parent.
+ * After true, ref.cell may still be NULL: no memory, the update is lost. */
+bool metric_open(metric_object *metric, bool force);
+/* Finds or makes the metric's series, declaring the family if need be. */
+mpm_status metric_bind_series(metric_object *metric);
+/* Keeps the set of what is private; MPM_OK: no longer. */
+void metric_note(metric_object *metric, mpm_status status);
+/* The update of a Timer. */
+bool metric_observe(PyObject *metric, double x);
+
+/* The methods, each with its doc. */
+#define FAST_METHOD(name)                                                      \
+    PyObject *name(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);     \
+    extern const char name##_doc[]
+#define METHOD(name)                                                           \
+    PyObject *name(PyObject *, PyObject *);                                    \
+    extern const char name##_doc[]
+FAST_METHOD(counter_inc);
+FAST_METHOD(gauge_inc);
+FAST_METHOD(gauge_dec);
+FAST_METHOD(gauge_set);
+METHOD(gauge_now);
+FAST_METHOD(summary_observe);
+FAST_METHOD(histogram_observe);
+METHOD(enum_state);
+METHOD(info_set);
+FAST_METHOD(metric_labels);
+METHOD(metric_bind);
+METHOD(metric_start);
+METHOD(metric_remove);
+METHOD(timer_of);
+
+PyTypeObject *make_store_type(PyObject *module);
+PyTypeObject *make_family_type(PyObject *module);
+PyTypeObject *make_timer_type(PyObject *module, PyObject *bases);
+bool make_metric_types(PyObject *module, PyObject *bases);
+
+/* Adds a type made from this spec over the class `base` of `bases`. */
+PyTypeObject *add_type(PyObject *module, PyType_Spec *spec, PyObject *bases,
+                       const char *base);
+
+#endif

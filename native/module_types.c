@@ -1,0 +1,134 @@
+/* module_types.c: the classes Counter to Enum: their methods, life and tables.
+ * What isn't hot stands in the Python classes that they derive from
+ * (metrics.py). */
+#include "module.h"
+
+static int
+metric_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    metric_object *m = (metric_object *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(m->family);
+    Py_VISIT(m->children);
+    return 0;
+}
+
+static int
+metric_clear(PyObject *op)
+{
+    metric_object *m = (metric_object *)op;
+    Py_CLEAR(m->children);
+    return 0;
+}
+
+static void
+metric_dealloc(PyObject *op)
+{
+    metric_object *m = (metric_object *)op;
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    if (m->weak != NULL)
+        PyObject_ClearWeakRefs(op);
+    if (m->family != NULL)
+        mpm_ref_close(&m->family->store->store, &m->ref);
+    Py_CLEAR(m->children);
+    Py_CLEAR(m->labelvalues);
+    Py_CLEAR(m->family);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
+    Py_DECREF(type);
+}
+
+static PyMemberDef members[] = {
+    {"_family", T_OBJECT, offsetof(metric_object, family), READONLY, NULL},
+    {"_labelvalues_or_none", T_OBJECT, offsetof(metric_object, labelvalues),
+     READONLY, NULL},
+    {"_children", T_OBJECT, offsetof(metric_object, children), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(metric_object, weak), READONLY,
+     NULL},
+    {NULL},
+};
+
+#define CALL(name) ((PyCFunction)(void (*)(void))(name))
+#define FAST (METH_FASTCALL | METH_KEYWORDS)
+#define COMMON                                                                 \
+    {"labels", CALL(metric_labels), FAST, metric_labels_doc},                  \
+        {"_bind", metric_bind, METH_O, metric_bind_doc},                       \
+        {"_start", metric_start, METH_VARARGS, metric_start_doc},              \
+        {"_remove", metric_remove, METH_O, metric_remove_doc},                 \
+    {                                                                          \
+        NULL                                                                   \
+    }
+
+static PyMethodDef counter_methods[] = {
+    {"inc", CALL(counter_inc), FAST, counter_inc_doc},
+    COMMON,
+};
+
+static PyMethodDef gauge_methods[] = {
+    {"inc", CALL(gauge_inc), FAST, gauge_inc_doc},
+    {"dec", CALL(gauge_dec), FAST, gauge_dec_doc},
+    {"set", CALL(gauge_set), FAST, gauge_set_doc},
+    {"set_to_current_time", gauge_now, METH_NOARGS, gauge_now_doc},
+    {"time", timer_of, METH_NOARGS, timer_of_doc},
+    COMMON,
+};
+
+static PyMethodDef summary_methods[] = {
+    {"observe", CALL(summary_observe), FAST, summary_observe_doc},
+    {"time", timer_of, METH_NOARGS, timer_of_doc},
+    COMMON,
+};
+
+static PyMethodDef histogram_methods[] = {
+    {"observe", CALL(histogram_observe), FAST, histogram_observe_doc},
+    {"time", timer_of, METH_NOARGS, timer_of_doc},
+    COMMON,
+};
+
+static PyMethodDef info_methods[] = {
+    {"_set_info", info_set, METH_O, info_set_doc},
+    COMMON,
+};
+
+static PyMethodDef enum_methods[] = {
+    {"state", enum_state, METH_O, enum_state_doc},
+    COMMON,
+};
+
+static const struct {
+    mpm_kind kind;
+    const char *name, *base;
+    PyMethodDef *methods;
+} types[] = {
+    {MPM_COUNTER, "mpmetrics.Counter", "CounterBase", counter_methods},
+    {MPM_GAUGE, "mpmetrics.Gauge", "GaugeBase", gauge_methods},
+    {MPM_SUMMARY, "mpmetrics.Summary", "SummaryBase", summary_methods},
+    {MPM_HISTOGRAM, "mpmetrics.Histogram", "HistogramBase", histogram_methods},
+    {MPM_INFO, "mpmetrics.Info", "InfoBase", info_methods},
+    {MPM_ENUM, "mpmetrics.Enum", "EnumBase", enum_methods},
+};
+
+bool
+make_metric_types(PyObject *module, PyObject *bases)
+{
+    module_state *state = PyModule_GetState(module);
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        PyType_Slot slots[] = {
+            {Py_tp_dealloc, metric_dealloc}, {Py_tp_traverse, metric_traverse},
+            {Py_tp_clear, metric_clear},     {Py_tp_methods, types[i].methods},
+            {Py_tp_members, members},        {0, NULL},
+        };
+        PyType_Spec spec = {
+            .name = types[i].name,
+            .basicsize = sizeof(metric_object),
+            .flags =
+                Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+            .slots = slots,
+        };
+        PyTypeObject *type = add_type(module, &spec, bases, types[i].base);
+        if (type == NULL)
+            return false;
+        state->metric_types[types[i].kind] = type;
+    }
+    return true;
+}

@@ -1,0 +1,295 @@
+/* module_update.c: the updates, as users call them.
+ *
+ * The way of a value: the method converts its argument (which may run any
+ * code), compares the epoch, and writes the cell (cell.c).  Nothing else may
+ * creep in: no Python frame, no lock, no system call, no allocation. */
+#include "module.h"
+
+/* ---- updates ------------------------------------------------------------- */
+
+/* The amount of a call f(amount=default, ...): positional or by that name. */
+static bool
+parse_amount(PyObject *const *args, Py_ssize_t n, PyObject *names,
+             const char *name, const char *call, bool optional, double *amount,
+             PyObject **exemplar)
+{
+    PyObject *value = n > 0 ? args[0] : NULL;
+    Py_ssize_t named = names == NULL ? 0 : PyTuple_Size(names);
+    Py_ssize_t most = exemplar == NULL ? 1 : 2;
+    if (n > 1 && exemplar != NULL)
+        *exemplar = args[1];
+    for (Py_ssize_t i = 0; i < named; i++) {
+        PyObject *key = PyTuple_GetItem(names, i), *given = args[n + i];
+        if (PyUnicode_CompareWithASCIIString(key, name) == 0 && value == NULL) {
+            value = given;
+        } else if (exemplar != NULL && n < 2 &&
+                   PyUnicode_CompareWithASCIIString(key, "exemplar") == 0) {
+            *exemplar = given;
+        } else {
+            PyErr_Format(PyExc_TypeError,
+                         "%s() got an unexpected or repeated argument '%U'",
+                         call, key);
+            return false;
+        }
+    }
+    if (n > most || (value == NULL && !optional)) {
+        PyErr_Format(PyExc_TypeError, "%s() takes %s%zd argument%s, got %zd",
+                     call, optional ? "up to " : "", most, most == 1 ? "" : "s",
+                     n + named);
+        return false;
+    }
+    if (value == NULL)
+        return true;
+    *amount = PyFloat_AsDouble(value);
+    return *amount != -1.0 || !PyErr_Occurred();
+}
+
+/* The common case without any parsing; else parse_amount. */
+#define AMOUNT(args, n, names, name, call, optional, amount, exemplar)         \
+    ((names) == NULL && (n) == 1 ? ((amount) = PyFloat_AsDouble((args)[0]),    \
+                                    (amount) != -1.0 || !PyErr_Occurred())     \
+     : ((names) == NULL && (n) == 0 && (optional))                             \
+         ? true                                                                \
+         : parse_amount(args, n, names, name, call, optional, &(amount),       \
+                        exemplar))
+
+const char counter_inc_doc[] =
+    "inc($self, /, amount=1, exemplar=None)\n--\n\n"
+    "Add to the counter: one store to memory of this process alone.\n\n"
+    "Raises ValueError if the amount is negative.";
+
+PyObject *
+counter_inc(PyObject *op, PyObject *const *args, Py_ssize_t n, PyObject *names)
+{
+    metric_object *m = (metric_object *)op;
+    double amount = 1;
+    PyObject *exemplar = NULL;
+    if (!AMOUNT(args, n, names, "amount", "inc", true, amount, &exemplar))
+        return NULL;
+    if (!is_open(m) && !metric_open(m, false))
+        return NULL;
+    if (amount < 0) {
+        PyErr_SetString(
+            PyExc_ValueError,
+            "Counters can only be incremented by non-negative amounts.");
+        return NULL;
+    }
+    if (m->ref.cell != NULL)
+        mpm_counter_add(m->ref.cell, amount);
+    Py_RETURN_NONE;
+}
+
+/* Gauges: with a mode in a cell of this process, without one in the shared
+ * shard. */
+static bool
+gauge_write(metric_object *m, mpm_write how, double x)
+{
+    if (!is_open(m) && !metric_open(m, false))
+        return false;
+    if (m->ref.cell == NULL)
+        return true;
+    mpm_store *s = &m->family->store->store;
+    if (m->ref.kind == MPM_GAUGE)
+        mpm_ref_write_shared(s, &m->ref, how, mpm_bits(x));
+    else
+        mpm_ref_write_mode(s, &m->ref, (mpm_mode)m->family->shape->mode, how,
+                           x);
+    return true;
+}
+
+/* prometheus_client refuses relative changes where only the newest counts. */
+static bool
+may_add(const metric_object *m, const char *call)
+{
+    if (m->family == NULL || (m->family->shape->mode &
+                              ~(unsigned)MPM_MODE_LIVE) != MPM_MODE_MOSTRECENT)
+        return true;
+    PyErr_Format(PyExc_RuntimeError,
+                 "%s must not be used with the mostrecent mode", call);
+    return false;
+}
+
+const char gauge_inc_doc[] = "inc($self, /, amount=1)\n--\n\n"
+                             "Add to the gauge, in one atomic operation.";
+
+PyObject *
+gauge_inc(PyObject *op, PyObject *const *args, Py_ssize_t n, PyObject *names)
+{
+    metric_object *m = (metric_object *)op;
+    double amount = 1;
+    if (!AMOUNT(args, n, names, "amount", "inc", true, amount, NULL) ||
+        !may_add(m, "inc") || !gauge_write(m, MPM_ADD, amount))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+const char gauge_dec_doc[] = "dec($self, /, amount=1)\n--\n\n"
+                             "Subtract from the gauge, in one atomic "
+                             "operation.";
+
+PyObject *
+gauge_dec(PyObject *op, PyObject *const *args, Py_ssize_t n, PyObject *names)
+{
+    metric_object *m = (metric_object *)op;
+    double amount = 1;
+    if (!AMOUNT(args, n, names, "amount", "dec", true, amount, NULL) ||
+        !may_add(m, "dec") || !gauge_write(m, MPM_ADD, -amount))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+const char gauge_set_doc[] =
+    "set($self, /, value)\n--\n\n"
+    "Set the gauge; without a mode the last writer of all wins.";
+
+PyObject *
+gauge_set(PyObject *op, PyObject *const *args, Py_ssize_t n, PyObject *names)
+{
+    double value = 0;
+    if (!AMOUNT(args, n, names, "value", "set", false, value, NULL) ||
+        !gauge_write((metric_object *)op, MPM_SET, value))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+const char gauge_now_doc[] = "set_to_current_time($self, /)\n--\n\n"
+                             "Set the gauge to the seconds since 1970.";
+
+PyObject *
+gauge_now(PyObject *op, PyObject *unused)
+{
+    double now = (double)mpm_sys_realtime_ns() / 1e9;
+    if (!gauge_write((metric_object *)op, MPM_SET, now))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static void
+summary_write(metric_object *m, double x)
+{
+    mpm_summary_add(m->ref.cell, 1, x);
+}
+
+static void
+histogram_write(metric_object *m, double x)
+{
+    const mpm_shape *shape = m->family->shape;
+    mpm_histogram_observe(m->ref.cell, mpm_shape_bounds(shape), shape->bounds,
+                          x);
+}
+
+const char summary_observe_doc[] =
+    "observe($self, /, amount)\n--\n\n"
+    "Count one observation; count and sum change in one commit.";
+
+PyObject *
+summary_observe(PyObject *op, PyObject *const *args, Py_ssize_t n,
+                PyObject *names)
+{
+    metric_object *m = (metric_object *)op;
+    double amount = 0;
+    if (!AMOUNT(args, n, names, "amount", "observe", false, amount, NULL) ||
+        (!is_open(m) && !metric_open(m, false)))
+        return NULL;
+    if (m->ref.cell != NULL)
+        summary_write(m, amount);
+    Py_RETURN_NONE;
+}
+
+const char histogram_observe_doc[] =
+    "observe($self, /, amount, exemplar=None)\n--\n\n"
+    "Count one observation; bucket, count and sum change in one "
+    "commit.\n\nNaN counts in the bucket +Inf.";
+
+PyObject *
+histogram_observe(PyObject *op, PyObject *const *args, Py_ssize_t n,
+                  PyObject *names)
+{
+    metric_object *m = (metric_object *)op;
+    double amount = 0;
+    PyObject *exemplar = NULL;
+    if (!AMOUNT(args, n, names, "amount", "observe", false, amount,
+                &exemplar) ||
+        (!is_open(m) && !metric_open(m, false)))
+        return NULL;
+    if (m->ref.cell != NULL)
+        histogram_write(m, amount);
+    Py_RETURN_NONE;
+}
+
+bool
+metric_observe(PyObject *op, double x)
+{
+    metric_object *m = (metric_object *)op;
+    if (m->family != NULL && (m->family->shape->kind == MPM_GAUGE ||
+                              m->family->shape->kind == MPM_GAUGE_MODE))
+        return gauge_write(m, MPM_SET, x);
+    if (!is_open(m) && !metric_open(m, false))
+        return false;
+    if (m->ref.cell == NULL)
+        return true;
+    if (m->ref.kind == MPM_SUMMARY)
+        summary_write(m, x);
+    else
+        histogram_write(m, x);
+    return true;
+}
+
+const char enum_state_doc[] =
+    "state($self, state, /)\n--\n\n"
+    "Say which of the states is true, for all processes.\n\n"
+    "Raises ValueError if it is none of them.";
+
+PyObject *
+enum_state(PyObject *op, PyObject *state)
+{
+    metric_object *m = (metric_object *)op;
+    if (!is_open(m) && !metric_open(m, false))
+        return NULL;
+    Py_ssize_t index = PySequence_Index(m->family->states, state);
+    if (index < 0)
+        return NULL;
+    if (m->ref.cell != NULL)
+        mpm_ref_write_shared(&m->family->store->store, &m->ref, MPM_SET,
+                             (uint64_t)index);
+    Py_RETURN_NONE;
+}
+
+/* ---- Info ---------------------------------------------------------------- */
+
+const char info_set_doc[] =
+    "_set_info($self, pairs, /)\n--\n\n"
+    "Show these names and values, a flat tuple of str, in one commit.";
+
+PyObject *
+info_set(PyObject *op, PyObject *pairs)
+{
+    metric_object *m = (metric_object *)op;
+    texts info, values;
+    if (!is_open(m) && !metric_open(m, false))
+        return NULL;
+    if (!texts_get(&info, pairs))
+        return NULL;
+    if (!texts_get(&values, m->labelvalues)) {
+        texts_free(&info);
+        return NULL;
+    }
+    mpm_store *s = &m->family->store->store;
+    mpm_id id;
+    mpm_status status = mpm_shard_own(s);
+    if (status == MPM_OK)
+        status = mpm_lock_acquire(&s->heap);
+    if (status == MPM_OK) {
+        status =
+            mpm_series_replace(s, m->family->id, m->family->shape, values.at,
+                               info.at, (uint32_t)(info.count / 2), &id);
+        mpm_lock_release(&s->heap);
+    }
+    if (status == MPM_OK)
+        status = mpm_ref_bind(s, &m->ref, id);
+    if (status != MPM_OK)
+        tell_private(m->family->store, status);
+    texts_free(&info);
+    texts_free(&values);
+    return PyBool_FromLong(status == MPM_OK);
+}

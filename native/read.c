@@ -1,0 +1,251 @@
+/* read.c: one series over all shards.
+ *
+ * Writes nothing but a count, holds nothing, and runs beside every writer.  A
+ * cell lies at the same place of each shard, so a scrape looks the shards'
+ * chunks up once and walks the series that lie in them: 64 shards of 1,000
+ * histograms are 64,000 cells, and some 200 look-ups. */
+#include <stdlib.h>
+
+#include "core.h"
+
+/* ---- where the cells lie ------------------------------------------------- */
+
+/* What one shard has of a column; start NULL: nothing yet. */
+typedef struct {
+    mpm_shard *shard;
+    mpm_word *start;
+} column_part;
+
+/* One chunk of the word space in every shard, as it was when a scrape first
+ * asked.  A chunk or a shard made since then is not seen, as if the scrape had
+ * come before its first number; none ever moves or goes away. */
+struct mpm_columns {
+    mpm_store *store;
+    uint64_t shards; /* as many as there were when the scrape began */
+    uint64_t chunk;  /* UINT64_MAX: none yet */
+    column_part part[];
+};
+
+struct mpm_columns *
+mpm_columns_new(mpm_store *s)
+{
+    uint64_t shards = mpm_load_acquire(&s->root->shard_count);
+    if (shards > UINT32_MAX) /* damage */
+        return NULL;
+    struct mpm_columns *c = calloc(1, sizeof *c + shards * sizeof(column_part));
+    if (c == NULL)
+        return NULL;
+    c->store = s;
+    c->shards = shards;
+    c->chunk = UINT64_MAX;
+    for (uint64_t i = 0; i < shards; i++)
+        c->part[i].shard = mpm_shard_at(s, i);
+    return c;
+}
+
+void
+mpm_columns_free(struct mpm_columns *columns)
+{
+    free(columns);
+}
+
+static void
+fill_column(struct mpm_columns *c, uint64_t chunk)
+{
+    c->chunk = chunk;
+    for (uint64_t i = 0; i < c->shards; i++) {
+        column_part *part = &c->part[i];
+        part->start = part->shard == NULL
+                          ? NULL
+                          : mpm_shard_chunk(c->store, part->shard, chunk);
+    }
+}
+
+/* The cells of one series: over a column, or each looked up. */
+typedef struct {
+    mpm_store *store;
+    const struct mpm_columns *columns;
+    uint64_t words, shards;
+    uint32_t count;
+} cells;
+
+static cells
+cells_of(mpm_store *s, struct mpm_columns *columns, mpm_series *series,
+         uint32_t count)
+{
+    cells c = {.store = s, .count = count};
+    c.words = mpm_load_acquire(&series->words);
+    uint64_t first = c.words & UINT32_MAX, chunk = c.words >> 32;
+    bool fits = first + count <= mpm_shard_chunk_words(s, chunk);
+    c.shards = fits ? mpm_load_acquire(&s->root->shard_count) : 0;
+    if (columns == NULL || !fits)
+        return c;
+    if (columns->chunk != chunk)
+        fill_column(columns, chunk);
+    c.columns = columns;
+    c.shards = columns->shards;
+    return c;
+}
+
+/* The cell in shard i; NULL: it never counted there. */
+static mpm_word *
+cell_in(const cells *c, uint64_t i, mpm_shard **shard)
+{
+    if (c->columns != NULL) {
+        const column_part *part = &c->columns->part[i];
+        *shard = part->shard;
+        return part->start == NULL ? NULL
+                                   : part->start + (c->words & UINT32_MAX);
+    }
+    *shard = mpm_shard_at(c->store, i);
+    return *shard == NULL
+               ? NULL
+               : mpm_shard_cell(c->store, *shard, c->words, c->count);
+}
+
+/* A cell that moved all the while: only a count, ordered by nothing. */
+static void
+count_unsettled(mpm_store *s)
+{
+    if (!s->heap.read_only)
+        mpm_add_relaxed(&s->root->unsettled, 1);
+}
+
+/* ---- gauges with a mode -------------------------------------------------- */
+
+static mpm_mode
+fold_of(const mpm_shape *shape)
+{
+    return (mpm_mode)(shape->mode & ~(unsigned)MPM_MODE_LIVE);
+}
+
+/* Reads what one process set; false: nothing that counts. */
+static bool
+read_part(mpm_store *s, mpm_shard *shard, mpm_word *cell, uint64_t birth,
+          bool live, mpm_part *part)
+{
+    if (!mpm_mode_read(cell, birth, part))
+        count_unsettled(s);
+    if (!part->written)
+        return false;
+    return !live || (part->lease == mpm_load_acquire(&shard->owner) &&
+                     mpm_lease_is_alive(&s->heap, part->lease));
+}
+
+static void
+fold_part(mpm_reading *into, const mpm_part *part, mpm_mode mode, bool live,
+          double *newest)
+{
+    double value = part->value;
+    bool left = !live && part->left == part->left;
+    switch (mode) {
+    case MPM_MODE_SUM: into->value += value + (left ? part->left : 0); break;
+    case MPM_MODE_MIN:
+        value = left && part->left < value ? part->left : value;
+        if (!into->written || value < into->value)
+            into->value = value;
+        break;
+    case MPM_MODE_MAX:
+        value = left && part->left > value ? part->left : value;
+        if (!into->written || value > into->value)
+            into->value = value;
+        break;
+    default:
+        if (!into->written || part->time >= *newest) {
+            into->value = value;
+            *newest = part->time;
+        }
+    }
+    into->written = true;
+}
+
+static void
+read_mode(const cells *c, const mpm_shape *shape, uint64_t birth,
+          mpm_reading *into)
+{
+    bool live = (shape->mode & MPM_MODE_LIVE) != 0;
+    double newest = 0;
+    for (uint64_t i = 1; i < c->shards; i++) {
+        mpm_part part;
+        mpm_shard *shard;
+        mpm_word *cell = cell_in(c, i, &shard);
+        if (cell != NULL &&
+            read_part(c->store, shard, cell, birth, live, &part))
+            fold_part(into, &part, fold_of(shape), live, &newest);
+    }
+}
+
+/* Keeps one part a pid, the youngest lease's. */
+static size_t
+keep_part(mpm_part *parts, size_t count, const mpm_part *part)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (parts[i].pid != part->pid)
+            continue;
+        if (parts[i].lease < part->lease)
+            parts[i] = *part;
+        return count;
+    }
+    parts[count] = *part;
+    return count + 1;
+}
+
+size_t
+mpm_series_parts(mpm_store *s, const mpm_shape *shape, mpm_series *series,
+                 uint64_t birth, mpm_part **parts)
+{
+    cells c = cells_of(s, NULL, series, MPM_MODE_WORDS);
+    bool live = (shape->mode & MPM_MODE_LIVE) != 0;
+    size_t count = 0;
+    *parts =
+        c.shards > UINT32_MAX ? NULL : calloc(c.shards + 1, sizeof **parts);
+    for (uint64_t i = 1; *parts != NULL && i < c.shards; i++) {
+        mpm_part part;
+        mpm_shard *shard;
+        mpm_word *cell = cell_in(&c, i, &shard);
+        if (cell == NULL || !read_part(s, shard, cell, birth, live, &part))
+            continue;
+        part.pid = mpm_load_acquire(&shard->pid);
+        /* The dead are shown until somebody takes their shard over. */
+        if (part.lease == mpm_load_acquire(&shard->owner))
+            count = keep_part(*parts, count, &part);
+    }
+    return count;
+}
+
+/* ---- any series ---------------------------------------------------------- */
+
+static void
+begin(mpm_reading *into, uint32_t bounds)
+{
+    mpm_reading empty = {.buckets = into->buckets,
+                         .scratch = into->scratch,
+                         .columns = into->columns};
+    *into = empty;
+    if (into->buckets != NULL)
+        memset(into->buckets, 0, bounds * sizeof *into->buckets);
+}
+
+void
+mpm_series_read(mpm_store *s, const mpm_shape *shape, mpm_series *series,
+                uint64_t birth, mpm_reading *into)
+{
+    uint32_t count = mpm_shape_words(shape);
+    mpm_kind kind = (mpm_kind)shape->kind;
+    bool shared = kind == MPM_GAUGE || kind == MPM_ENUM;
+    begin(into, shape->bounds);
+    if (count == 0)
+        return;
+    cells c = cells_of(s, into->columns, series, count);
+    if (kind == MPM_GAUGE_MODE) {
+        read_mode(&c, shape, birth, into);
+        return;
+    }
+    uint64_t last = shared && c.shards > 1 ? 1 : c.shards;
+    for (uint64_t i = shared ? 0 : 1; i < last; i++) {
+        mpm_shard *shard;
+        mpm_word *cell = cell_in(&c, i, &shard);
+        if (cell != NULL && !mpm_cell_read(cell, kind, count, birth, into))
+            count_unsettled(s);
+    }
+}

@@ -1,0 +1,108 @@
+/* store.c: a heap laid out for metrics, from its making to its end in one
+ * process.  What stands in it is in shard.c, family.c and series.c. */
+#include <stdlib.h>
+
+#include "core.h"
+
+const mpm_table_kind MPM_FAMILIES = {sizeof(mpm_family), 8};
+const mpm_table_kind MPM_RECORDS = {sizeof(mpm_series), 64};
+const mpm_table_kind MPM_OFFSETS = {8, 8};
+const mpm_table_kind MPM_DECLARED = {8, 32};
+const mpm_table_kind MPM_BUCKETS = {8, 64};
+
+const char *
+mpm_status_text(mpm_status status)
+{
+    static const char *const texts[MPM_STATUSES] = {
+        [MPM_OK] = "well",
+        [MPM_DIED] = "the last owner of the lock died in it",
+        [MPM_BUSY] = "another process holds the lock",
+        [MPM_EMEMORY] = "no room is left in the store or on its file system",
+        [MPM_ELAYOUT] = "not a store of this build's layout",
+        [MPM_EDAMAGED] = "the store is damaged",
+        [MPM_EGONE] = "gone",
+        [MPM_EFULL] = "the family has as many series as it may have",
+        [MPM_ESYSTEM] = "a system call failed",
+        [MPM_EPRIVATE] = "no memory is left in this process",
+    };
+    return status < MPM_STATUSES ? texts[status] : "unknown status";
+}
+
+/* [lock held] Links the root, then shard 0 and the first of each table. */
+static mpm_status
+lay_out(mpm_store *s, uint64_t max_series)
+{
+    mpm_heap *h = &s->heap;
+    mpm_off block;
+    bool fresh;
+    mpm_status status = mpm_heap_take(h, sizeof(mpm_root), &h->header->root,
+                                      false, &block, &fresh);
+    if (status == MPM_OK) {
+        s->root = mpm_at(h, block, sizeof(mpm_root)); /* fresh: all zeros */
+        mpm_store_release(&s->root->max_series, max_series);
+        mpm_store_release(&s->root->buckets, 1);
+        mpm_store_release(&h->header->root, block.raw);
+    }
+    mpm_heap_settle(h);
+    if (status == MPM_OK)
+        status = mpm_shard_append(s, MPM_SHARED);
+    return status;
+}
+
+mpm_status
+mpm_store_format(int fd, uint64_t reserve, uint64_t max_series)
+{
+    mpm_store s;
+    memset(&s, 0, sizeof s);
+    mpm_status status = mpm_heap_format(fd, reserve);
+    if (status == MPM_OK)
+        status = mpm_heap_open(&s.heap, fd, NULL, false);
+    if (status != MPM_OK)
+        return status;
+    status = mpm_lock_acquire(&s.heap);
+    if (status == MPM_OK) {
+        status = lay_out(&s, max_series);
+        mpm_lock_release(&s.heap);
+    }
+    mpm_heap_close(&s.heap);
+    return status;
+}
+
+mpm_status
+mpm_store_open(mpm_store *s, int fd, const char *path, bool read_only)
+{
+    memset(s, 0, sizeof *s);
+    mpm_status status = mpm_heap_open(&s->heap, fd, path, read_only);
+    if (status != MPM_OK)
+        return status;
+    mpm_off root = {mpm_load_acquire(&s->heap.header->root)};
+    s->root = mpm_at(&s->heap, root, sizeof(mpm_root));
+    if (s->root == NULL) {
+        mpm_heap_close(&s->heap);
+        return MPM_ELAYOUT; /* a bare heap, or damaged */
+    }
+    s->heap.store = s;
+    s->heap.rebuild = mpm_catalog_rebuild;
+    return MPM_OK;
+}
+
+void
+mpm_store_enter(mpm_store *s)
+{
+    mpm_heap_enter(&s->heap);
+    if (s->epoch == s->heap.epoch)
+        return;
+    s->epoch = s->heap.epoch;
+    s->shard = NULL;
+    s->retry_ns = 0;
+    memset(s->refs, 0, s->refs_size * sizeof *s->refs);
+}
+
+void
+mpm_store_close(mpm_store *s)
+{
+    free(s->refs);
+    mpm_heap_close(&s->heap);
+    memset(s, 0, sizeof *s);
+    s->heap.fd = -1;
+}

@@ -1,0 +1,37 @@
+/* sys.h: everything that is Linux, as the rest of the core sees it.  Only
+ * core.h includes this. */
+#ifndef MPM_SYS_H
+#define MPM_SYS_H
+
+/* [any process] */
+uint64_t mpm_sys_monotonic_ns(void);
+uint64_t mpm_sys_realtime_ns(void);
+void mpm_sys_sleep(uint64_t nanoseconds);
+mpm_status mpm_sys_random(void *bytes, size_t count);
+/* [any process] Maps a file shared; reserve may reach beyond its end. */
+mpm_status mpm_sys_map(int fd, uint64_t bytes, bool read_only, void **address);
+void mpm_sys_unmap(void *address, uint64_t bytes);
+/* [any process] Gives the file these bytes for good, or says why not. */
+mpm_status mpm_sys_grow(int fd, uint64_t from, uint64_t to);
+mpm_status mpm_sys_size(int fd, uint64_t *bytes);
+/* [any process] The largest reserve that makes sense for this file here. */
+uint64_t mpm_sys_reserve(int fd);
+/* [any process] Is `fd` still that file?  */
+bool mpm_sys_is(int fd, uint64_t device, uint64_t inode);
+/* [any process] Another description of the same file; -1: can't be had. */
+int mpm_sys_reopen(int fd, const char *path, uint64_t device, uint64_t inode,
+                   bool read_only);
+void mpm_sys_close(int fd);
+mpm_status mpm_sys_identify(int fd, uint64_t *device, uint64_t *inode);
+/* [any process] Locks one byte through a page that keeps it: *pin. */
+mpm_status mpm_sys_pin(int fd, uint64_t byte, bool shared, bool children,
+                       void **pin);
+void mpm_sys_unpin(void *pin);
+/* [any process] Does somebody else hold a lock on that byte? */
+mpm_status mpm_sys_is_locked(int fd, uint64_t byte, bool *locked);
+mpm_status mpm_sys_try_lock(int fd, uint64_t byte, bool posix, bool *locked);
+/* [any process] A page that the kernel zeroes in a child. */
+mpm_status mpm_sys_fork_page(void **page);
+uint64_t mpm_sys_pid(void);
+
+#endif

@@ -1,0 +1,344 @@
+/* text.c: rendering a scrape, in the text format 0.0.4 and in OpenMetrics 1.0.
+ *
+ * Runs with nothing held and beside every writer.  Families that a plain
+ * renderer can't show (names outside the legacy character set, escaping
+ * schemes) are rendered from Python. */
+#include <stdlib.h>
+
+#include "core.h"
+
+/* ---- a text that grows --------------------------------------------------- */
+
+void
+mpm_buffer_add(mpm_buffer *b, const char *bytes, size_t length)
+{
+    if (b->capacity - b->length < length && !b->failed) {
+        size_t capacity = 2 * b->capacity + length + 256;
+        char *larger = realloc(b->bytes, capacity);
+        if (larger == NULL) {
+            b->failed = true;
+        } else {
+            b->bytes = larger;
+            b->capacity = capacity;
+        }
+    }
+    if (!b->failed && length != 0) {
+        memcpy(b->bytes + b->length, bytes, length);
+        b->length += length;
+    }
+}
+
+void
+mpm_buffer_free(mpm_buffer *b)
+{
+    free(b->bytes);
+    memset(b, 0, sizeof *b);
+}
+
+#define ADD(b, literal) mpm_buffer_add((b), (literal), sizeof(literal) - 1)
+
+static void
+add_string(mpm_buffer *b, mpm_string s)
+{
+    mpm_buffer_add(b, s.bytes, s.length);
+}
+
+static void
+add_float(mpm_buffer *b, double x)
+{
+    char text[MPM_FLOAT_MAX];
+    mpm_buffer_add(b, text, mpm_float_write(text, x));
+}
+
+/* ---- one family ---------------------------------------------------------- */
+
+typedef struct {
+    mpm_store *store;
+    mpm_format format;
+    bool created;
+    mpm_shape *shape;
+    mpm_help *help;
+    mpm_string name;
+    mpm_string *extras; /* le="0.1" or state pairs, made once per family */
+    mpm_buffer arena;   /* their bytes */
+    mpm_buffer *out;
+    mpm_buffer later; /* 0.0.4 shows _created as a family of its own */
+    mpm_reading reading;
+} rendering;
+
+static void
+add_header(rendering *r, mpm_buffer *b, const char *suffix, const char *type)
+{
+    const char *help = (const char *)(r->help + 1);
+    mpm_string end = {suffix, (uint32_t)strlen(suffix)};
+    ADD(b, "# HELP ");
+    add_string(b, r->name);
+    add_string(b, end);
+    ADD(b, " ");
+    mpm_escape(b, help, r->help->help, r->format == MPM_OPENMETRICS);
+    ADD(b, "\n# TYPE ");
+    add_string(b, r->name);
+    add_string(b, end);
+    ADD(b, " ");
+    mpm_buffer_add(b, type, strlen(type));
+    ADD(b, "\n");
+    if (r->format == MPM_OPENMETRICS && r->help->unit != 0) {
+        ADD(b, "# UNIT ");
+        add_string(b, r->name);
+        ADD(b, " ");
+        mpm_buffer_add(b, help + r->help->help, r->help->unit);
+        ADD(b, "\n");
+    }
+}
+
+/* The header as each format names the family's type. */
+static void
+add_family_header(rendering *r)
+{
+    static const struct {
+        const char *suffix, *plain, *open;
+    } headers[MPM_KINDS] = {
+        [MPM_COUNTER] = {"_total", "counter", "counter"},
+        [MPM_GAUGE] = {"", "gauge", "gauge"},
+        [MPM_GAUGE_MODE] = {"", "gauge", "gauge"},
+        [MPM_SUMMARY] = {"", "summary", "summary"},
+        [MPM_HISTOGRAM] = {"", "histogram", "histogram"},
+        [MPM_INFO] = {"_info", "gauge", "info"},
+        [MPM_ENUM] = {"", "gauge", "stateset"},
+    };
+    bool open = r->format == MPM_OPENMETRICS;
+    uint32_t kind = r->shape->kind;
+    add_header(r, r->out, open ? "" : headers[kind].suffix,
+               open ? headers[kind].open : headers[kind].plain);
+}
+
+/* Name, suffix and labels up to the value.  `extra` goes where it sorts. */
+static void
+add_sample(rendering *r, mpm_buffer *b, const mpm_label_text *text,
+           mpm_string suffix, const mpm_string *extra)
+{
+    const char *pairs = mpm_text_pairs(text);
+    uint32_t split = extra == NULL ? text->pairs : text->split;
+    add_string(b, r->name);
+    add_string(b, suffix);
+    if (text->pairs != 0 || extra != NULL) {
+        ADD(b, "{");
+        /* Each pair ends in a comma; the last one's is not wanted. */
+        if (extra == NULL) {
+            mpm_buffer_add(b, pairs, split - 1);
+        } else {
+            mpm_buffer_add(b, pairs, split);
+            add_string(b, *extra);
+            if (split != text->pairs) {
+                ADD(b, ",");
+                mpm_buffer_add(b, pairs + split, text->pairs - split - 1);
+            }
+        }
+        ADD(b, "}");
+    }
+    ADD(b, " ");
+}
+
+#define SUFFIX(literal) ((mpm_string){literal, sizeof(literal) - 1})
+
+static void
+add_value(rendering *r, const mpm_label_text *text, mpm_string suffix,
+          const mpm_string *extra, double value)
+{
+    add_sample(r, r->out, text, suffix, extra);
+    add_float(r->out, value);
+    ADD(r->out, "\n");
+}
+
+static void
+add_created(rendering *r, const mpm_walk *w)
+{
+    mpm_buffer *b = r->format == MPM_OPENMETRICS ? r->out : &r->later;
+    if (!r->created)
+        return;
+    add_sample(r, b, w->text, SUFFIX("_created"), NULL);
+    add_float(b, mpm_double(mpm_load_acquire(&w->series->created)));
+    ADD(b, "\n");
+}
+
+static void
+add_histogram(rendering *r, const mpm_walk *w)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < r->shape->bounds; i++) {
+        n += r->reading.buckets[i];
+        add_value(r, w->text, SUFFIX("_bucket"), &r->extras[i], (double)n);
+    }
+    add_value(r, w->text, SUFFIX("_count"), NULL, (double)n);
+    /* OpenMetrics, Histogram: no sum where values may be negative. */
+    if (mpm_shape_bounds(r->shape)[0] >= 0)
+        add_value(r, w->text, SUFFIX("_sum"), NULL, r->reading.value);
+    add_created(r, w);
+}
+
+/* A gauge that shows each process's value, and no fold of them. */
+static bool
+shows_parts(const mpm_shape *shape)
+{
+    return shape->kind == MPM_GAUGE_MODE &&
+           (shape->mode & ~(unsigned)MPM_MODE_LIVE) == MPM_MODE_ALL;
+}
+
+static void
+add_parts(rendering *r, const mpm_walk *w)
+{
+    mpm_part *parts;
+    size_t count = mpm_series_parts(r->store, r->shape, w->series,
+                                    w->series_birth, &parts);
+    for (size_t i = 0; i < count; i++) {
+        char text[MPM_FLOAT_MAX + 8] = "pid=\"", digits[24];
+        uint32_t length = 5, n = 0;
+        for (uint64_t pid = parts[i].pid; pid != 0 || n == 0; pid /= 10)
+            digits[n++] = (char)('0' + pid % 10);
+        while (n > 0)
+            text[length++] = digits[--n];
+        text[length++] = '"';
+        mpm_string extra = {text, length};
+        add_value(r, w->text, SUFFIX(""), &extra, parts[i].value);
+    }
+    free(parts);
+}
+
+static void
+add_series(rendering *r, const mpm_walk *w)
+{
+    const mpm_reading *reading = &r->reading;
+    switch (r->shape->kind) {
+    case MPM_COUNTER:
+        add_value(r, w->text, SUFFIX("_total"), NULL, reading->value);
+        add_created(r, w);
+        break;
+    case MPM_GAUGE:
+        add_value(r, w->text, SUFFIX(""), NULL, reading->value);
+        break;
+    case MPM_GAUGE_MODE:
+        if (shows_parts(r->shape))
+            add_parts(r, w);
+        else if (reading->written)
+            add_value(r, w->text, SUFFIX(""), NULL, reading->value);
+        break;
+    case MPM_SUMMARY:
+        add_value(r, w->text, SUFFIX("_count"), NULL, (double)reading->count);
+        add_value(r, w->text, SUFFIX("_sum"), NULL, reading->value);
+        add_created(r, w);
+        break;
+    case MPM_HISTOGRAM: add_histogram(r, w); break;
+    case MPM_INFO: add_value(r, w->text, SUFFIX("_info"), NULL, 1); break;
+    case MPM_ENUM:
+        for (uint32_t i = 0; i < r->shape->states; i++)
+            add_value(r, w->text, SUFFIX(""), &r->extras[i],
+                      i == reading->state);
+        break;
+    default: break;
+    }
+}
+
+/* ---- what a family needs while it is rendered ---------------------------- */
+
+/* name="value" of the label that the samples of one series differ by. */
+static void
+add_extra(rendering *r, uint32_t i)
+{
+    mpm_buffer *b = &r->arena;
+    if (r->shape->kind == MPM_HISTOGRAM) {
+        ADD(b, "le=\"");
+        add_float(b, mpm_shape_bounds(r->shape)[i]);
+    } else {
+        mpm_string state;
+        state.bytes =
+            mpm_shape_string(r->shape, 2 + r->shape->labels + i, &state.length);
+        add_string(b, r->name);
+        ADD(b, "=\"");
+        mpm_escape(b, state.bytes, state.length, true);
+    }
+    ADD(b, "\"");
+}
+
+static bool
+begin_family(rendering *r)
+{
+    uint32_t count = r->shape->bounds + r->shape->states;
+    r->name.bytes = mpm_shape_string(r->shape, 1, &r->name.length);
+    if (count == 0)
+        return true;
+    r->extras = calloc(count, sizeof *r->extras);
+    uint64_t *buckets = calloc(2 * (size_t)count, sizeof *buckets);
+    r->reading.buckets = buckets;
+    if (r->extras == NULL || buckets == NULL)
+        return false;
+    r->reading.scratch = buckets + count;
+    for (uint32_t i = 0; i < count; i++) {
+        size_t before = r->arena.length;
+        add_extra(r, i);
+        r->extras[i].length = (uint32_t)(r->arena.length - before);
+    }
+    const char *bytes = r->arena.bytes;
+    for (uint32_t i = 0; i < count; i++) {
+        r->extras[i].bytes = bytes;
+        bytes += r->extras[i].length;
+    }
+    return !r->arena.failed;
+}
+
+static void
+end_family(rendering *r)
+{
+    free(r->shape);
+    free(r->help);
+    free(r->extras);
+    free(r->reading.buckets);
+    mpm_buffer_free(&r->arena);
+    mpm_buffer_free(&r->later);
+}
+
+static void
+add_all_series(rendering *r, mpm_id id)
+{
+    mpm_walk w;
+    mpm_walk_begin(&w, r->store, id);
+    while (mpm_walk_next(&w)) {
+        size_t length = r->out->length, later = r->later.length;
+        if (!shows_parts(r->shape))
+            mpm_series_read(r->store, r->shape, w.series, w.series_birth,
+                            &r->reading);
+        add_series(r, &w);
+        if (!mpm_walk_holds(&w)) { /* removed meanwhile: as if never seen */
+            r->out->length = length;
+            r->later.length = later;
+        }
+    }
+    mpm_walk_end(&w);
+}
+
+mpm_status
+mpm_render(mpm_store *s, const mpm_id *families, size_t count,
+           mpm_format format, bool created, mpm_buffer *out)
+{
+    struct mpm_columns *columns = mpm_columns_new(s);
+    for (size_t i = 0; i < count && !out->failed; i++) {
+        rendering r = {
+            .store = s, .format = format, .created = created, .out = out};
+        r.reading.columns = columns;
+        if (mpm_family_copy(s, families[i], &r.shape, &r.help) != MPM_OK)
+            continue;
+        if (begin_family(&r)) {
+            add_family_header(&r);
+            add_all_series(&r, families[i]);
+            if (r.later.length != 0) {
+                add_header(&r, out, "_created", "gauge");
+                mpm_buffer_add(out, r.later.bytes, r.later.length);
+            }
+        } else {
+            out->failed = true;
+        }
+        out->failed = out->failed || r.later.failed;
+        end_family(&r);
+    }
+    mpm_columns_free(columns);
+    return out->failed ? MPM_EPRIVATE : MPM_OK;
+}

@@ -1,0 +1,123 @@
+"""The families of a store, and which of them a scrape shows.
+
+Another shape of the same name is another family: after a reload new workers declare other buckets
+while old ones still count in the old. A scrape shows the shape declared last; the older ones are
+hidden, and go with their last declarer.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import NamedTuple
+
+from . import names
+from ._native import Store
+
+COUNTER, GAUGE, SUMMARY, HISTOGRAM, INFO, ENUM, GAUGE_MODE = range(1, 8)
+TYPES = {
+    COUNTER: "counter",
+    GAUGE: "gauge",
+    SUMMARY: "summary",
+    HISTOGRAM: "histogram",
+    INFO: "info",
+    ENUM: "stateset",
+    GAUGE_MODE: "gauge",
+}
+PRIVATE = 1  # of a registry without a name: goes with its last declarer
+PLAIN = 2  # every name is of the legacy character set
+
+
+class Row(NamedTuple):
+    """One living family, as `Store.catalog` gives it."""
+
+    index: int
+    birth: int
+    declared: int
+    kind: int
+    mode: int
+    flags: int
+    registry: str
+    name: str
+    documentation: str
+    unit: str
+    labelnames: tuple[str, ...]
+    bounds: tuple[float, ...]
+    states: tuple[str, ...]
+
+    @property
+    def id(self) -> tuple[int, int]:
+        return self.index, self.birth
+
+    @property
+    def type(self) -> str:
+        return TYPES[self.kind]
+
+    @property
+    def sample_names(self) -> tuple[str, ...]:
+        return names.sample_names(self.type, self.name)
+
+
+class Catalog:
+    """What is declared in a store, read again only after somebody declared something.
+
+    The price is one walk over the families, some microseconds each, after each declaration."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._seen = -1
+        self._shown: dict[str, list[Row]] = {}  # by registry
+        self._winner: dict[tuple[int, int], Row] = {}  # by the id of any living family
+        self._hidden: list[Row] = []
+
+    def shown(self, registry: str) -> list[Row]:
+        """The families of a registry that a scrape shows, the oldest first."""
+        self._refresh()
+        return self._shown.get(registry, [])
+
+    def winner(self, id_: tuple[int, int]) -> Row | None:
+        """What is shown in the place of this family: mostly itself. None if it is dead."""
+        self._refresh()
+        return self._winner.get(id_)
+
+    def hidden(self) -> list[Row]:
+        """The families that another shape of their name hides."""
+        self._refresh()
+        return self._hidden
+
+    def _refresh(self) -> None:
+        seen = self._store.declarations
+        if seen == self._seen:
+            return
+        self._sort([Row(*row) for row in self._store.catalog()])
+        self._seen = seen
+        if self._hidden:
+            self._store.forget([row.id for row in self._hidden])
+
+    def _sort(self, rows: list[Row]) -> None:
+        taken: dict[tuple[str, str], Row] = {}
+        winner: dict[tuple[int, int], Row] = {}
+        hidden = []
+        for row in sorted(rows, key=lambda row: row.declared, reverse=True):
+            keys = [(row.registry, name) for name in row.sample_names]
+            newer = next((taken[key] for key in keys if key in taken), None)
+            winner[row.id] = newer or row
+            if newer is None:
+                taken.update(dict.fromkeys(keys, row))
+            else:
+                hidden.append(row)
+        shown: dict[str, list[Row]] = {}
+        for row in sorted(set(taken.values()), key=lambda row: row.birth):
+            shown.setdefault(row.registry, []).append(row)
+        self._shown, self._winner, self._hidden = shown, winner, hidden
+
+
+_catalogs: weakref.WeakKeyDictionary[Store, Catalog] = weakref.WeakKeyDictionary()
+
+
+def of(store: Store) -> Catalog:
+    """The catalog of a store, one in each process."""
+    catalog = _catalogs.get(store)
+    if catalog is None:
+        catalog = _catalogs[store] = Catalog(store)
+    return catalog
+

@@ -1,0 +1,482 @@
+"""The metric classes' half in Python: declaration, collection, removal, decoration.
+
+The classes that users see, Counter to Enum, derive from these in C (native/module_metric.c): what
+is called on every request, `inc`, `observe`, `labels` and their like, is there.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+from prometheus_client import REGISTRY, CollectorRegistry, Metric
+
+from . import _native, catalog, names, registry as registries, store
+from .decorators import ExceptionCounter, InprogressTracker, around
+from .samples import FamilyMetric
+
+if TYPE_CHECKING:
+    from ._native import Family
+
+F = TypeVar("F", bound=Callable[..., Any])
+INF = float("inf")
+
+
+class MetricBase:
+    """What all metric classes have in common. Instances have no dictionary of their own."""
+
+    __slots__ = ()
+
+    _type: ClassVar[str]
+    _reserved_labelnames: ClassVar[tuple[str, ...]] = ()
+
+    if TYPE_CHECKING:  # in C
+        _family: Family
+        _children: dict[tuple[str, ...], Self] | None
+        _labelvalues_or_none: tuple[str, ...] | None
+
+        def _bind(self, family: Family, /) -> None: ...
+        def _start(self, again: bool = False, /) -> None: ...
+        def _remove(self, labelvalues: tuple[str, ...], /) -> bool: ...
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        labelnames: Iterable[str] = (),
+        namespace: str = "",
+        subsystem: str = "",
+        unit: str = "",
+        registry: CollectorRegistry | None = REGISTRY,
+    ) -> None:
+        self._declare(name, documentation, labelnames, namespace, subsystem, unit, registry)
+
+    def _declare(
+        self,
+        name: str,
+        documentation: str,
+        labelnames: Iterable[str],
+        namespace: str,
+        subsystem: str,
+        unit: str,
+        registry: CollectorRegistry | None,
+        *,
+        kind: int | None = None,
+        mode: int = 0,
+        bounds: tuple[float, ...] = (),
+        states: tuple[str, ...] = (),
+    ) -> None:
+        """Checks everything, then registers, and only then tells other processes."""
+        full = names.full_name(self._type, name, namespace, subsystem, unit)
+        labels = names.label_names(labelnames, self._reserved_labelnames)
+        Metric(full, documentation, self._type)  # prometheus_client's own check of the name
+        identity = (
+            registries.private_identity()
+            if registry is None
+            else registries.identity_of(registry)
+        )
+        flags = catalog.PRIVATE if identity.private else 0
+        if names.are_plain(full, labels):
+            flags |= catalog.PLAIN
+        self._bind(
+            _native.Family(
+                store.current(),
+                kind or _KINDS[self._type],
+                mode,
+                flags,
+                identity.name,
+                full,
+                documentation,
+                unit,
+                labels,
+                bounds,
+                states,
+            )
+        )
+        taken = names.sample_names(self._type, full)
+        if registry is not None:
+            registries.register(registry, self, taken)
+        self._start(registries.note_declared(identity.name, taken))
+        if identity.private:
+            weakref.finalize(self, self._family.release).atexit = False
+
+    # ---- what registries ask ---------------------------------------------------------------------
+
+    def describe(self) -> list[Metric]:
+        """The family without samples, as a registry asks for it."""
+        family = self._family
+        return [Metric(family.name, family.documentation, self._type, family.unit)]
+
+    def collect(self) -> list[Metric]:
+        """
+        The family with all its series of all processes.
+
+        Another process may have declared another shape since: then that one, which is what every
+        scrape shows. Samples are made when they are looked at.
+        """
+        family = self._family
+        family.store.settle()
+        row = catalog.of(family.store).winner(family.id)
+        return self.describe() if row is None else [FamilyMetric(family.store, row)]
+
+    def __str__(self) -> str:
+        return f"{self._type}:{self._name}"
+
+    def __repr__(self) -> str:
+        metric = type(self)
+        return f"{metric.__module__}.{metric.__name__}({self._name})"
+
+    # ---- removal ---------------------------------------------------------------------------------
+
+    def remove(self, *labelvalues: object) -> None:
+        """
+        Remove the series with these label values, in every process; nothing if there is none.
+
+        A child that somebody kept goes on counting for nobody. Raises ValueError for another number
+        of values than declared.
+        """
+        labelnames = self._labelled()
+        if len(labelvalues) != len(labelnames):
+            raise ValueError(
+                f"Incorrect label count (expected {len(labelnames)}, got {labelvalues})"
+            )
+        self._remove(tuple(str(value) for value in labelvalues))
+
+    def remove_by_labels(self, labels: dict[str, str]) -> None:
+        """
+        Remove every series, of every process, that has these values of these labels.
+
+        Raises TypeError if `labels` is no dict, ValueError for a label that wasn't declared.
+        """
+        labelnames = self._labelled()
+        if not isinstance(labels, dict):
+            raise TypeError("labels must be a dict of {label_name: label_value}")
+        if not labels:
+            return
+        unknown = [name for name in labels if name not in labelnames]
+        if unknown:
+            raise ValueError(f"Unknown label names: {unknown}; expected {labelnames}")
+        wanted = {labelnames.index(name): str(value) for name, value in labels.items()}
+        for values in self._all_labelvalues():
+            if all(values[position] == value for position, value in wanted.items()):
+                self._remove(values)
+
+    def clear(self) -> None:
+        """Remove every series, in every process; nothing if the metric has no labels."""
+        if self._labelnames and self._children is not None:
+            for values in self._all_labelvalues():
+                self._remove(values)
+
+    def _labelled(self) -> tuple[str, ...]:
+        if self._children is None:
+            raise ValueError(f"No label names were set when constructing {self}")
+        return self._labelnames
+
+    def _all_labelvalues(self) -> set[tuple[str, ...]]:
+        """Those in the store, made by any process, and those that this one alone has yet."""
+        family = self._family
+        stored = {row[0] for row in family.store.read(*family.id)}
+        return stored | set(self._children or ())
+
+    # ---- what libraries and tests read -----------------------------------------------------------
+
+    @property
+    def _name(self) -> str:
+        return self._family.name
+
+    @property
+    def _documentation(self) -> str:
+        return self._family.documentation
+
+    @property
+    def _unit(self) -> str:
+        return self._family.unit
+
+    @property
+    def _labelnames(self) -> tuple[str, ...]:
+        return self._family.labelnames
+
+    @property
+    def _labelvalues(self) -> tuple[str, ...]:
+        return self._labelvalues_or_none or ()
+
+    def _raise_if_not_observable(self) -> None:
+        if self._children is not None:
+            raise ValueError(f"{self._type} metric is missing label values")
+
+
+class CounterBase(MetricBase):
+    """
+    A value that only goes up, shared by every process that uses the same store.
+
+    `inc` is one store to memory that only this process writes, and takes no lock: a worker killed
+    in the middle can neither block the others nor leave half an increment. Reading is not a
+    snapshot across counters.
+    """
+
+    __slots__ = ()
+    _type = "counter"
+
+    if TYPE_CHECKING:
+
+        def inc(self, amount: float = 1, exemplar: Mapping[str, str] | None = None) -> None: ...
+
+    def count_exceptions(
+        self, exception: type[BaseException] | tuple[type[BaseException], ...] = Exception
+    ) -> ExceptionCounter:
+        """Count the exceptions of these types that leave a block or a function.
+
+        A context manager and a decorator, for every kind of function."""
+        self._raise_if_not_observable()
+        return ExceptionCounter(self, exception)
+
+
+_MODES = ("all", "min", "max", "sum", "mostrecent")
+_LIVE = 16
+
+
+class GaugeBase(MetricBase):
+    """
+    A value that goes up and down.
+
+    Without `multiprocess_mode` there is one value for all processes, and the last writer wins: each
+    write is one atomic operation. With one of prometheus_client's modes each process has a value of
+    its own, and a scrape shows them folded, or one by one with their `pid`.
+    """
+
+    __slots__ = ()
+    _type = "gauge"
+    _MULTIPROC_MODES = frozenset(live + mode for live in ("", "live") for mode in _MODES)
+    _MOST_RECENT_MODES = frozenset(("mostrecent", "livemostrecent"))
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        labelnames: Iterable[str] = (),
+        namespace: str = "",
+        subsystem: str = "",
+        unit: str = "",
+        registry: CollectorRegistry | None = REGISTRY,
+        multiprocess_mode: str | None = None,
+    ) -> None:
+        if multiprocess_mode is not None and multiprocess_mode not in self._MULTIPROC_MODES:
+            raise ValueError(
+                f"Invalid multiprocess mode: {multiprocess_mode} "
+                f"(expected one of {', '.join(sorted(self._MULTIPROC_MODES))})"
+            )
+        mode = 0
+        if multiprocess_mode is not None:
+            mode = _MODES.index(multiprocess_mode.removeprefix("live")) + 1
+            mode |= _LIVE if multiprocess_mode.startswith("live") else 0
+        self._declare(
+            name,
+            documentation,
+            labelnames,
+            namespace,
+            subsystem,
+            unit,
+            registry,
+            kind=catalog.GAUGE_MODE if mode else catalog.GAUGE,
+            mode=mode,
+        )
+
+    if TYPE_CHECKING:
+
+        def inc(self, amount: float = 1) -> None: ...
+        def dec(self, amount: float = 1) -> None: ...
+
+    def track_inprogress(self) -> InprogressTracker:
+        """
+        Count up while a block or a function runs, and down again.
+
+        A process that is killed inside leaves its count behind; for what must not outlive its
+        process declare the gauge with `multiprocess_mode="livesum"`.
+        """
+        self._raise_if_not_observable()
+        return InprogressTracker(self)
+
+
+class SummaryBase(MetricBase):
+    """
+    The number and the sum of what was observed.
+
+    In any scrape both are of one instant of each writer.
+    """
+
+    __slots__ = ()
+    _type = "summary"
+    _reserved_labelnames = ("quantile",)
+
+
+class HistogramBase(MetricBase):
+    """
+    How many observations fell into each bucket, and their sum.
+
+    In any scrape buckets, count and sum are of one instant of each writer.
+    """
+
+    __slots__ = ()
+    _type = "histogram"
+    _reserved_labelnames = ("le",)
+    DEFAULT_BUCKETS = (
+        0.005,
+        0.01,
+        0.025,
+        0.05,
+        0.075,
+        0.1,
+        0.25,
+        0.5,
+        0.75,
+        1.0,
+        2.5,
+        5.0,
+        7.5,
+        10.0,
+        INF,
+    )
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        labelnames: Iterable[str] = (),
+        namespace: str = "",
+        subsystem: str = "",
+        unit: str = "",
+        registry: CollectorRegistry | None = REGISTRY,
+        buckets: Sequence[float | str] = DEFAULT_BUCKETS,
+    ) -> None:
+        self._declare(
+            name,
+            documentation,
+            labelnames,
+            namespace,
+            subsystem,
+            unit,
+            registry,
+            bounds=_upper_bounds(buckets),
+        )
+
+    @property
+    def _upper_bounds(self) -> list[float]:
+        return list(self._family.bounds)
+
+
+def _upper_bounds(buckets: Sequence[float | str]) -> tuple[float, ...]:
+    """The bounds as floats, with +Inf. Raises ValueError if they aren't sorted, or too few."""
+    bounds = [float(bound) for bound in buckets]
+    if any(bound != bound for bound in bounds):
+        raise ValueError("Buckets must be numbers, not NaN")
+    if bounds != sorted(bounds):
+        raise ValueError("Buckets not in sorted order")
+    if len(set(bounds)) != len(bounds):
+        raise ValueError("Buckets must differ from each other")
+    if bounds and bounds[-1] != INF:
+        bounds.append(INF)
+    if len(bounds) < 2:
+        raise ValueError("Must have at least two buckets")
+    return tuple(bounds)
+
+
+class InfoBase(MetricBase):
+    """Names and values that describe the application, shown as labels of a sample of value 1.
+
+    What any process said last is what every scrape shows, in one piece."""
+
+    __slots__ = ()
+    _type = "info"
+
+    if TYPE_CHECKING:
+
+        def _set_info(self, pairs: tuple[str, ...], /) -> bool: ...
+
+    def info(self, val: Mapping[str, str]) -> None:
+        """
+        Say what is shown from now on.
+
+        The price is the store's lock and a block of memory. Raises ValueError if a name is a label
+        of the metric already, or a value None.
+        """
+        self._raise_if_not_observable()
+        if not set(self._labelnames).isdisjoint(val):
+            raise ValueError(
+                f"Overlapping labels for Info metric, metric: {self._labelnames} child: {val}"
+            )
+        if any(value is None for value in val.values()):
+            raise ValueError("Label value cannot be None")
+        self._set_info(tuple(str(text) for pair in val.items() for text in pair))
+
+
+class EnumBase(MetricBase):
+    """Which of some states is true; the first one until somebody says otherwise."""
+
+    __slots__ = ()
+    _type = "stateset"
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        labelnames: Iterable[str] = (),
+        namespace: str = "",
+        subsystem: str = "",
+        unit: str = "",
+        registry: CollectorRegistry | None = REGISTRY,
+        states: Sequence[str] | None = None,
+    ) -> None:
+        labels = tuple(labelnames)
+        if name in labels:
+            raise ValueError(f"Overlapping labels for Enum metric: {name}")
+        if not states:
+            raise ValueError(f"No states provided for Enum metric: {name}")
+        if len(set(states)) != len(states):
+            raise ValueError(f"States must differ from each other: {list(states)}")
+        self._declare(
+            name,
+            documentation,
+            labels,
+            namespace,
+            subsystem,
+            unit,
+            registry,
+            states=tuple(states),
+        )
+
+    @property
+    def _states(self) -> tuple[str, ...]:
+        return self._family.states
+
+
+class TimerBase:
+    """Times a block or a function and tells its metric the seconds.
+
+    As a decorator it works on every kind of function, each call timed by itself from its first step
+    to its end."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def fresh(self) -> Self: ...
+        def __enter__(self) -> Self: ...
+        def __exit__(self, *error: object) -> None: ...
+
+    def __call__(self, function: F) -> F:
+        return around(self.fresh, function)
+
+
+_KINDS = {
+    "counter": catalog.COUNTER,
+    "gauge": catalog.GAUGE,
+    "summary": catalog.SUMMARY,
+    "histogram": catalog.HISTOGRAM,
+    "info": catalog.INFO,
+    "stateset": catalog.ENUM,
+}
+
+# The classes that users see are made in C over these.
+_native.derive(sys.modules[__name__])

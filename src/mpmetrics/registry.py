@@ -1,0 +1,240 @@
+"""Registries: prometheus_client's, with a name that says which families of a store they show.
+
+Every process's scrape of a registry shows every family that any process declared in it. What this
+process did not declare itself is shown by stand-ins: ordinary collectors, one a family, which step
+aside as soon as the process declares such a name itself.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import weakref
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+import prometheus_client
+from prometheus_client import REGISTRY, Metric
+
+from . import catalog, store
+from .samples import FamilyMetric
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+class Describing(Protocol):
+    """A collector that says which names it takes."""
+
+    def describe(self) -> Iterable[Metric]: ...
+    def collect(self) -> Iterable[Metric]: ...
+
+
+class CollectorRegistry(prometheus_client.CollectorRegistry):
+    """
+    prometheus_client's registry, with a name that other processes know it by.
+
+    Without a name: if its first metric is declared while a module is imported, it is that module's
+    n-th such registry in every process that imports the module; otherwise it is private to this
+    process and its forks, and its families go with their last declarer.
+    """
+
+    def __init__(self, *args: Any, name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if name is not None:
+            if not name:
+                raise ValueError("a registry's name must not be empty")
+            _identities[self] = Identity("named:" + name, private=False)
+
+
+class Identity:
+    """How a store knows a registry."""
+
+    def __init__(self, name: str, private: bool) -> None:
+        self.name = name
+        self.private = private
+
+
+_identities: weakref.WeakKeyDictionary[object, Identity] = weakref.WeakKeyDictionary()
+_identities[REGISTRY] = Identity("", private=False)
+_unnamed: Counter[str] = Counter()  # registries without a name, by module
+
+
+def private_identity() -> Identity:
+    """One that no other registry, of any process, ever has."""
+    return Identity("private:" + secrets.token_hex(8), private=True)
+
+
+def identity_of(registry: object) -> Identity:
+    """The registry's identity; an unnamed one gets its own at its first declaration."""
+    identity = _identities.get(registry)
+    if identity is None:
+        module = _module_being_imported(sys._getframe(1))
+        if module is None:
+            identity = private_identity()
+        else:
+            identity = Identity(f"module:{module}:{_unnamed[module]}", private=False)
+            _unnamed[module] += 1
+        _identities[registry] = identity
+    return identity
+
+
+def _module_being_imported(frame: FrameType | None) -> str | None:
+    """The module whose top level is running, below the frames of this package.
+
+    Top level, or a function called from it: then the import system is what called the module.
+    The top level of a script has no such caller, and everything runs below it; so there only
+    code that stands at the top level itself counts."""
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == _PACKAGE:
+        frame = frame.f_back
+    first = frame
+    while frame is not None:
+        if frame.f_code.co_name == "<module>":
+            caller = frame.f_back
+            imported = caller is not None and caller.f_code.co_filename.startswith(
+                "<frozen importlib"
+            )
+            if imported or frame is first:
+                name = frame.f_globals.get("__name__", "")
+                # spawn and forkserver import the parent's __main__ under this name.
+                return "__main__" if name == "__mp_main__" else str(name)
+        frame = frame.f_back
+    return None
+
+
+# ---- stand-ins -----------------------------------------------------------------------------------
+
+
+class _StandIn:
+    """A family that only other processes declared, as a collector of this one."""
+
+    def __init__(self, owner: Foreign, row: catalog.Row) -> None:
+        self._owner = owner
+        self.row = row
+
+    def describe(self) -> list[Metric]:
+        return [Metric(self.row.name, self.row.documentation, self.row.type)]
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._owner.show(self)
+
+
+class Foreign:
+    """
+    The families of a registry that this process has not declared.
+
+    It is itself a collector without names, so that a full scrape by anybody's endpoint asks it;
+    the stand-ins carry the names, so that `name[]` finds them.
+    """
+
+    def __init__(self, registry: prometheus_client.CollectorRegistry) -> None:
+        self._registry = weakref.ref(registry)
+        self._stand_ins: dict[str, _StandIn] = {}
+        self._seen: object = None
+        self.left_out = 0  # families whose name a local collector of another kind has
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """What was declared since the last refresh; the known ones show themselves."""
+        known = set(self._stand_ins.values())
+        self.refresh()
+        for stand_in in list(self._stand_ins.values()):
+            if stand_in not in known:
+                yield from self.show(stand_in)
+
+    def show(self, stand_in: _StandIn) -> Iterator[Metric]:
+        """The stand-in's family, unless it has stepped aside meanwhile."""
+        joined = store.current(make=False)
+        if joined is None or self._stand_ins.get(stand_in.row.name) is not stand_in:
+            return
+        row = catalog.of(joined).winner(stand_in.row.id)
+        if row is not None:
+            yield FamilyMetric(joined, row)
+
+    def refresh(self) -> None:
+        """Makes the stand-ins those of the families that are there now."""
+        joined = store.current(make=False)
+        registry = self._registry()
+        if joined is None or registry is None:
+            return
+        rows = catalog.of(joined).shown(identity_of(registry).name)
+        local = declared_here(identity_of(registry).name)
+        state = (joined.identity, joined.declarations, len(local))
+        if state == self._seen:
+            return
+        wanted = {row.name: row for row in rows if local.isdisjoint(row.sample_names)}
+        for name, stand_in in list(self._stand_ins.items()):
+            if wanted.get(name, None) != stand_in.row:
+                self._drop(registry, name)
+        self.left_out = 0
+        for name, row in wanted.items():
+            if name not in self._stand_ins:
+                self._add(registry, row)
+        self._seen = state
+
+    def step_aside(self, names: Iterable[str]) -> None:
+        """This process declares these names itself now."""
+        registry = self._registry()
+        taken = set(names)
+        for name, stand_in in list(self._stand_ins.items()):
+            if registry is not None and not taken.isdisjoint(stand_in.row.sample_names):
+                self._drop(registry, name)
+
+    def _add(self, registry: prometheus_client.CollectorRegistry, row: catalog.Row) -> None:
+        stand_in = _StandIn(self, row)
+        try:
+            registry.register(stand_in)
+        except ValueError:  # a collector that isn't ours has the name: never two of one name
+            self.left_out += 1
+        else:
+            self._stand_ins[row.name] = stand_in
+
+    def _drop(self, registry: prometheus_client.CollectorRegistry, name: str) -> None:
+        stand_in = self._stand_ins.pop(name)
+        try:
+            registry.unregister(stand_in)
+        except KeyError:  # somebody emptied the registry
+            pass
+
+
+_foreign: weakref.WeakKeyDictionary[object, Foreign] = weakref.WeakKeyDictionary()
+_declared: dict[str, set[str]] = {}  # sample names declared by this process, by registry identity
+
+
+def declared_here(identity: str) -> set[str]:
+    """Every sample name that this process has ever declared in that registry."""
+    return _declared.setdefault(identity, set())
+
+
+def foreign_of(registry: prometheus_client.CollectorRegistry) -> Foreign:
+    """The registry's stand-ins; from the first call on, every full scrape shows them."""
+    foreign = _foreign.get(registry)
+    if foreign is None:
+        foreign = _foreign[registry] = Foreign(registry)
+        registry.register(foreign)
+    return foreign
+
+
+def register(
+    registry: prometheus_client.CollectorRegistry, metric: Describing, names: Iterable[str]
+) -> None:
+    """Adds a metric of this process; stand-ins of its names step aside.
+
+    Raises ValueError ("Duplicated timeseries in CollectorRegistry: ...") if the names are taken."""
+    taken = tuple(names)
+    if isinstance(registry, prometheus_client.CollectorRegistry):
+        foreign_of(registry).step_aside(taken)
+    registry.register(metric)
+
+
+def note_declared(identity: str, names: Iterable[str]) -> bool:
+    """Remembers that this process declares these names; true if it had them before."""
+    declared, taken = declared_here(identity), set(names)
+    again = taken <= declared
+    declared |= taken
+    return again

@@ -1,0 +1,113 @@
+"""A family of the store as prometheus_client's Metric, its samples made when somebody looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import Metric
+from prometheus_client.samples import Sample
+
+from . import catalog, created
+from ._native import float_text
+
+if TYPE_CHECKING:
+    from ._native import SeriesRow, Store
+
+
+class FamilyMetric(Metric):
+    """A Metric that knows its family: our own endpoints render it without making a sample.
+
+    Everybody else reads `samples`, which costs some microseconds a sample once."""
+
+    def __init__(self, store: Store, row: catalog.Row) -> None:
+        super().__init__(row.name, row.documentation, row.type, row.unit)
+        self.store = store
+        self.row = row
+        self._made: list[Sample] | None = None
+
+    @property
+    def samples(self) -> list[Sample]:  # type: ignore[override]
+        if self._made is None:
+            self._made = list(read(self.store, self.row))
+        return self._made
+
+    @samples.setter
+    def samples(self, samples: list[Sample]) -> None:
+        self._made = samples
+
+    def __deepcopy__(self, memo: object) -> Metric:
+        return _plain(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.name, self.documentation, self.type, self.unit, self.samples)
+
+
+def _rebuild(name: str, help_: str, type_: str, unit: str, samples: list[Sample]) -> Metric:
+    metric = Metric(name, help_, type_, unit)
+    metric.samples = list(samples)
+    return metric
+
+
+def _plain(metric: Metric) -> Metric:
+    return _rebuild(
+        metric.name, metric.documentation, metric.type, metric.unit, metric.samples
+    )
+
+
+def read(store: Store, row: catalog.Row) -> Iterator[Sample]:
+    """Every sample of a family, as prometheus_client's own classes would give them."""
+    with_created = created.is_enabled()
+    for series in store.read(*row.id):
+        labels = dict(zip(row.labelnames, series[0], strict=True))
+        yield from _MAKERS[row.kind](row, labels, series)
+        if with_created and row.kind in (catalog.COUNTER, catalog.SUMMARY, catalog.HISTOGRAM):
+            yield Sample(row.name + "_created", labels, series[2])
+
+
+def _counter(row: catalog.Row, labels: dict[str, str], series: SeriesRow) -> Iterator[Sample]:
+    yield Sample(row.name + "_total", labels, series[3])
+
+
+def _gauge(row: catalog.Row, labels: dict[str, str], series: SeriesRow) -> Iterator[Sample]:
+    for pid, value in series[6] or ():
+        yield Sample(row.name, {**labels, "pid": str(pid)}, value)
+    if series[6] is None and series[3] is not None:
+        yield Sample(row.name, labels, series[3])
+
+
+def _summary(row: catalog.Row, labels: dict[str, str], series: SeriesRow) -> Iterator[Sample]:
+    yield Sample(row.name + "_count", labels, float(series[4]))
+    yield Sample(row.name + "_sum", labels, series[3])
+
+
+def _histogram(row: catalog.Row, labels: dict[str, str], series: SeriesRow) -> Iterator[Sample]:
+    total = 0.0
+    for bound, count in zip(row.bounds, series[5], strict=True):
+        total += count
+        yield Sample(row.name + "_bucket", {**labels, "le": float_text(bound)}, total)
+    yield Sample(row.name + "_count", labels, total)
+    if row.bounds[0] >= 0:
+        yield Sample(row.name + "_sum", labels, series[3])
+
+
+def _info(row: catalog.Row, labels: dict[str, str], series: SeriesRow) -> Iterator[Sample]:
+    pairs = series[1]
+    info = dict(zip(pairs[::2], pairs[1::2], strict=True))
+    yield Sample(row.name + "_info", {**labels, **info}, 1.0)
+
+
+def _enum(row: catalog.Row, labels: dict[str, str], series: SeriesRow) -> Iterator[Sample]:
+    for index, state in enumerate(row.states):
+        yield Sample(row.name, {**labels, row.name: state}, 1.0 if index == series[4] else 0.0)
+
+
+_MAKERS = {
+    catalog.COUNTER: _counter,
+    catalog.GAUGE: _gauge,
+    catalog.GAUGE_MODE: _gauge,
+    catalog.SUMMARY: _summary,
+    catalog.HISTOGRAM: _histogram,
+    catalog.INFO: _info,
+    catalog.ENUM: _enum,
+}
