@@ -15,7 +15,8 @@ raise_status(const module_state *state, mpm_status status, const char *what)
         return PyErr_NoMemory();
     if (status == MPM_ESYSTEM)
         return PyErr_SetFromErrno(PyExc_OSError);
-    PyErr_Format(state->error, "%s: %s", what, mpm_status_text(status));
+    PyErr_Format(status == MPM_ELAYOUT ? state->layout_error : state->error,
+                 "%s: %s", what, mpm_status_text(status));
     return NULL;
 }
 
@@ -191,6 +192,8 @@ static PyMethodDef functions[] = {
 
 PyDoc_STRVAR(error_doc,
              "A store can't be made, joined or read; the message says why.");
+PyDoc_STRVAR(layout_error_doc,
+             "The file is no store, or one of another layout or byte order.");
 
 static int
 execute(PyObject *module)
@@ -202,8 +205,15 @@ execute(PyObject *module)
     }
     state->error = PyErr_NewExceptionWithDoc("mpmetrics.StoreError", error_doc,
                                              PyExc_OSError, NULL);
-    if (state->error == NULL ||
+    state->layout_error =
+        state->error == NULL
+            ? NULL
+            : PyErr_NewExceptionWithDoc("mpmetrics.StoreLayoutError",
+                                        layout_error_doc, state->error, NULL);
+    if (state->layout_error == NULL ||
         PyModule_AddObjectRef(module, "StoreError", state->error) != 0 ||
+        PyModule_AddObjectRef(module, "StoreLayoutError",
+                              state->layout_error) != 0 ||
         PyModule_AddIntConstant(module, "LAYOUT", MPM_LAYOUT) != 0)
         return -1;
     state->store_type = make_store_type(module);
@@ -218,6 +228,7 @@ traverse(PyObject *module, visitproc visit, void *arg)
 {
     module_state *state = PyModule_GetState(module);
     Py_VISIT(state->error);
+    Py_VISIT(state->layout_error);
     Py_VISIT(state->on_private);
     Py_VISIT(state->store_type);
     Py_VISIT(state->family_type);
@@ -232,6 +243,7 @@ clear(PyObject *module)
 {
     module_state *state = PyModule_GetState(module);
     Py_CLEAR(state->error);
+    Py_CLEAR(state->layout_error);
     Py_CLEAR(state->on_private);
     Py_CLEAR(state->store_type);
     Py_CLEAR(state->family_type);

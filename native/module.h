@@ -28,7 +28,8 @@
     } while (0)
 
 typedef struct {
-    PyObject *error;      /* StoreError */
+    PyObject *error;        /* StoreError */
+    PyObject *layout_error; /* StoreLayoutError, a StoreError */
     PyObject *on_private; /* called once a store counts privately, or NULL */
     PyTypeObject *store_type, *family_type, *timer_type;
     PyTypeObject *metric_types[MPM_KINDS];

@@ -91,18 +91,19 @@ store_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
-PyDoc_STRVAR(attach_doc, "attach($self, /)\n--\n\n"
-                         "Let others see that the store is used, by this "
-                         "process and its children.");
+PyDoc_STRVAR(attach_doc,
+             "attach($self, /)\n--\n\n"
+             "Let others see that the store is used, by this process and its\n"
+             "children. False: somebody is just removing or replacing it.");
 
 static PyObject *
 store_attach(PyObject *op, PyObject *unused)
 {
     store_object *self = (store_object *)op;
     mpm_status status = mpm_attach(&self->store.heap);
-    if (status != MPM_OK)
+    if (status != MPM_OK && status != MPM_BUSY)
         return raise_status(self->state, status, "attaching");
-    Py_RETURN_NONE;
+    return PyBool_FromLong(status == MPM_OK);
 }
 
 PyDoc_STRVAR(detach_doc, "detach($self, /)\n--\n\n"

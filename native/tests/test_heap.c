@@ -387,7 +387,7 @@ main(int argc, char **argv)
     test_limit();
     test_growth_is_seen();
     test_hostile(&seed);
-    kill_by_instruction(&heap, 8);
+    kill_by_instruction(&heap);
 #ifdef MPM_CRASH_POINTS
     kill_by_name(&heap, 20);
 #endif

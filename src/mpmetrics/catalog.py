@@ -7,27 +7,41 @@ hidden, and go with their last declarer.
 
 from __future__ import annotations
 
+import enum
 import weakref
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from . import names
 from ._native import Store
 
-COUNTER, GAUGE, SUMMARY, HISTOGRAM, INFO, ENUM, GAUGE_MODE = range(1, 8)
+
+class Kind(enum.IntEnum):
+    """What the core calls the types: `mpm_kind` in native/core.h."""
+
+    COUNTER = 1
+    GAUGE = 2
+    SUMMARY = 3
+    HISTOGRAM = 4
+    INFO = 5
+    ENUM = 6
+    GAUGE_MODE = 7
+
+
 TYPES = {
-    COUNTER: "counter",
-    GAUGE: "gauge",
-    SUMMARY: "summary",
-    HISTOGRAM: "histogram",
-    INFO: "info",
-    ENUM: "stateset",
-    GAUGE_MODE: "gauge",
+    Kind.COUNTER: "counter",
+    Kind.GAUGE: "gauge",
+    Kind.SUMMARY: "summary",
+    Kind.HISTOGRAM: "histogram",
+    Kind.INFO: "info",
+    Kind.ENUM: "stateset",
+    Kind.GAUGE_MODE: "gauge",
 }
 PRIVATE = 1  # of a registry without a name: goes with its last declarer
 PLAIN = 2  # every name is of the legacy character set
 
 
-class Row(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Row:
     """One living family, as `Store.catalog` gives it."""
 
     index: int
@@ -50,7 +64,7 @@ class Row(NamedTuple):
 
     @property
     def type(self) -> str:
-        return TYPES[self.kind]
+        return TYPES[Kind(self.kind)]
 
     @property
     def sample_names(self) -> tuple[str, ...]:
@@ -120,4 +134,3 @@ def of(store: Store) -> Catalog:
     if catalog is None:
         catalog = _catalogs[store] = Catalog(store)
     return catalog
-

@@ -10,7 +10,8 @@ from prometheus_client import GC_COLLECTOR, PROCESS_COLLECTOR, REGISTRY, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from . import catalog, created, registry as registries, store
+from . import catalog, created, store
+from . import registry as registries
 from .negotiation import Encoding, Format
 from .samples import FamilyMetric
 
@@ -26,9 +27,7 @@ def generate_latest(registry: Collector = REGISTRY, escaping: str = "underscores
     return render(registry, Encoding(Format.TEXT, escaping))
 
 
-def render(
-    registry: Collector, encoding: Encoding, names: Collection[str] | None = None
-) -> bytes:
+def render(registry: Collector, encoding: Encoding, names: Collection[str] | None = None) -> bytes:
     """One scrape of `registry` in this encoding; with `names` only samples of these names."""
     if isinstance(registry, prometheus_client.CollectorRegistry):
         registries.foreign_of(registry).refresh()

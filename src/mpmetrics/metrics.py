@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, Metric
 
-from . import _native, catalog, names, registry as registries, store
+from . import _native, catalog, names, store
+from . import registry as registries
 from .decorators import ExceptionCounter, InprogressTracker, around
 from .samples import FamilyMetric
 
@@ -73,9 +74,7 @@ class MetricBase:
         labels = names.label_names(labelnames, self._reserved_labelnames)
         Metric(full, documentation, self._type)  # prometheus_client's own check of the name
         identity = (
-            registries.private_identity()
-            if registry is None
-            else registries.identity_of(registry)
+            registries.private_identity() if registry is None else registries.identity_of(registry)
         )
         flags = catalog.PRIVATE if identity.private else 0
         if names.are_plain(full, labels):
@@ -279,7 +278,7 @@ class GaugeBase(MetricBase):
             subsystem,
             unit,
             registry,
-            kind=catalog.GAUGE_MODE if mode else catalog.GAUGE,
+            kind=catalog.Kind.GAUGE_MODE if mode else catalog.Kind.GAUGE,
             mode=mode,
         )
 
@@ -463,19 +462,19 @@ class TimerBase:
 
         def fresh(self) -> Self: ...
         def __enter__(self) -> Self: ...
-        def __exit__(self, *error: object) -> None: ...
+        def __exit__(self, typ: object, value: object, traceback: object, /) -> None: ...
 
     def __call__(self, function: F) -> F:
         return around(self.fresh, function)
 
 
 _KINDS = {
-    "counter": catalog.COUNTER,
-    "gauge": catalog.GAUGE,
-    "summary": catalog.SUMMARY,
-    "histogram": catalog.HISTOGRAM,
-    "info": catalog.INFO,
-    "stateset": catalog.ENUM,
+    "counter": catalog.Kind.COUNTER,
+    "gauge": catalog.Kind.GAUGE,
+    "summary": catalog.Kind.SUMMARY,
+    "histogram": catalog.Kind.HISTOGRAM,
+    "info": catalog.Kind.INFO,
+    "stateset": catalog.Kind.ENUM,
 }
 
 # The classes that users see are made in C over these.

@@ -37,12 +37,12 @@ def full_name(type_: str, name: str, namespace: str, subsystem: str, unit: str) 
     return full
 
 
-def label_names(names: Iterable[str], reserved: Sequence[str]) -> tuple[str, ...]:
+def label_names(names: Iterable[object], reserved: Sequence[str]) -> tuple[str, ...]:
     """The label names as a tuple.
 
     Raises ValueError for one that is reserved, twice there, or no label name."""
-    result = tuple(names)
-    for name in result:
+    result: list[str] = []
+    for name in names:
         if not isinstance(name, str) or not name:
             raise ValueError(f"Invalid label name: {name!r} (expected a str that isn't empty)")
         if name.startswith("__"):
@@ -51,9 +51,10 @@ def label_names(names: Iterable[str], reserved: Sequence[str]) -> tuple[str, ...
             raise ValueError(f"Reserved label name: {name} (samples of this type have it already)")
         if get_legacy_validation() and not _LEGACY_LABEL.fullmatch(name):
             raise ValueError(f"Invalid label name: {name} (expected {_LEGACY_LABEL.pattern})")
-    if len(set(result)) != len(result):
-        raise ValueError(f"Label names must differ from each other: {result}")
-    return result
+        if name in result:
+            raise ValueError(f"Label names must differ from each other: {name} is there twice")
+        result.append(name)
+    return tuple(result)
 
 
 def sample_names(type_: str, name: str) -> tuple[str, ...]:

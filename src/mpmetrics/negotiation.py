@@ -40,6 +40,11 @@ class Format(enum.Enum):
     OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
+# As prometheus_client names them, which it does since 0.23.
+CONTENT_TYPE_PLAIN_0_0_4 = Format.TEXT.value
+CONTENT_TYPE_PLAIN_1_0_0 = Format.TEXT_1.value
+
+
 @dataclass(frozen=True)
 class Encoding:
     """

@@ -7,6 +7,7 @@ aside as soon as the process declares such a name itself.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import sys
 import weakref
@@ -169,7 +170,7 @@ class Foreign:
             return
         wanted = {row.name: row for row in rows if local.isdisjoint(row.sample_names)}
         for name, stand_in in list(self._stand_ins.items()):
-            if wanted.get(name, None) != stand_in.row:
+            if wanted.get(name) != stand_in.row:
                 self._drop(registry, name)
         self.left_out = 0
         for name, row in wanted.items():
@@ -196,10 +197,8 @@ class Foreign:
 
     def _drop(self, registry: prometheus_client.CollectorRegistry, name: str) -> None:
         stand_in = self._stand_ins.pop(name)
-        try:
+        with contextlib.suppress(KeyError):  # somebody emptied the registry
             registry.unregister(stand_in)
-        except KeyError:  # somebody emptied the registry
-            pass
 
 
 _foreign: weakref.WeakKeyDictionary[object, Foreign] = weakref.WeakKeyDictionary()

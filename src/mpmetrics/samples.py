@@ -27,7 +27,7 @@ class FamilyMetric(Metric):
         self._made: list[Sample] | None = None
 
     @property
-    def samples(self) -> list[Sample]:  # type: ignore[override]
+    def samples(self) -> list[Sample]:
         if self._made is None:
             self._made = list(read(self.store, self.row))
         return self._made
@@ -50,9 +50,7 @@ def _rebuild(name: str, help_: str, type_: str, unit: str, samples: list[Sample]
 
 
 def _plain(metric: Metric) -> Metric:
-    return _rebuild(
-        metric.name, metric.documentation, metric.type, metric.unit, metric.samples
-    )
+    return _rebuild(metric.name, metric.documentation, metric.type, metric.unit, metric.samples)
 
 
 def read(store: Store, row: catalog.Row) -> Iterator[Sample]:
@@ -60,8 +58,12 @@ def read(store: Store, row: catalog.Row) -> Iterator[Sample]:
     with_created = created.is_enabled()
     for series in store.read(*row.id):
         labels = dict(zip(row.labelnames, series[0], strict=True))
-        yield from _MAKERS[row.kind](row, labels, series)
-        if with_created and row.kind in (catalog.COUNTER, catalog.SUMMARY, catalog.HISTOGRAM):
+        yield from _MAKERS[catalog.Kind(row.kind)](row, labels, series)
+        if with_created and row.kind in (
+            catalog.Kind.COUNTER,
+            catalog.Kind.SUMMARY,
+            catalog.Kind.HISTOGRAM,
+        ):
             yield Sample(row.name + "_created", labels, series[2])
 
 
@@ -103,11 +105,11 @@ def _enum(row: catalog.Row, labels: dict[str, str], series: SeriesRow) -> Iterat
 
 
 _MAKERS = {
-    catalog.COUNTER: _counter,
-    catalog.GAUGE: _gauge,
-    catalog.GAUGE_MODE: _gauge,
-    catalog.SUMMARY: _summary,
-    catalog.HISTOGRAM: _histogram,
-    catalog.INFO: _info,
-    catalog.ENUM: _enum,
+    catalog.Kind.COUNTER: _counter,
+    catalog.Kind.GAUGE: _gauge,
+    catalog.Kind.GAUGE_MODE: _gauge,
+    catalog.Kind.SUMMARY: _summary,
+    catalog.Kind.HISTOGRAM: _histogram,
+    catalog.Kind.INFO: _info,
+    catalog.Kind.ENUM: _enum,
 }

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from prometheus_client import REGISTRY, CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from . import catalog, registry as registries, store
+from . import catalog, store
+from . import registry as registries
 
 
 class StoreCollector:
@@ -87,5 +88,9 @@ _FAMILIES = (
         "Reads whose sum may be of a neighbouring instant.",
         "counter",
     ),
-    ("mpmetrics_repairs", "Times that the work of a process killed in the lock was mended.", "counter"),
+    (
+        "mpmetrics_repairs",
+        "Times that the work of a process killed inside the lock was mended.",
+        "counter",
+    ),
 )

@@ -1,0 +1,78 @@
+"""What `import mpmetrics` gives where there is no native core: prometheus_client's own classes.
+
+So a program for Linux runs on a laptop, as one process.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from prometheus_client import (
+    REGISTRY as REGISTRY,
+)
+from prometheus_client import (
+    CollectorRegistry as _TheirRegistry,
+)
+from prometheus_client import (
+    Counter as Counter,
+)
+from prometheus_client import (
+    Enum as Enum,
+)
+from prometheus_client import (
+    Gauge as Gauge,
+)
+from prometheus_client import (
+    Histogram as Histogram,
+)
+from prometheus_client import (
+    Info as Info,
+)
+from prometheus_client import (
+    MetricsHandler as MetricsHandler,
+)
+from prometheus_client import (
+    Summary as Summary,
+)
+from prometheus_client import (
+    generate_latest as generate_latest,
+)
+from prometheus_client import (
+    make_asgi_app as make_asgi_app,
+)
+from prometheus_client import (
+    make_wsgi_app as make_wsgi_app,
+)
+from prometheus_client import (
+    start_http_server as start_http_server,
+)
+from prometheus_client import (
+    start_wsgi_server as start_wsgi_server,
+)
+
+
+class StoreError(OSError):
+    """Never raised here: there are no stores."""
+
+
+class CollectorRegistry(_TheirRegistry):
+    """prometheus_client's registry; the name is for other processes, and there are none."""
+
+    def __init__(self, *args: object, name: str | None = None, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+
+
+class StoreCollector:
+    """Collects nothing: there is no store."""
+
+    def __init__(self, registry: _TheirRegistry | None = REGISTRY) -> None:
+        pass
+
+    def collect(self) -> list[object]:
+        """Nothing."""
+        return []
+
+
+logging.getLogger("mpmetrics").warning(
+    "shared memory needs Linux: here mpmetrics is prometheus_client, each process by itself"
+)
