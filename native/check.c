@@ -115,8 +115,7 @@ enter_families(mpm_store *s, ledger *l)
 {
     mpm_root *root = s->root;
     for (uint64_t i = 0; i <= mpm_load_acquire(&root->families); i++) {
-        mpm_family *f =
-            mpm_table_at(&s->heap, &root->family, MPM_FAMILIES, i);
+        mpm_family *f = mpm_table_at(&s->heap, &root->family, MPM_FAMILIES, i);
         if (f == NULL)
             break;
         enter_text(s, l, &f->shape);
@@ -202,8 +201,8 @@ check_records(mpm_store *s, ledger *births, ledger *hashes, ledger *words)
         uint64_t count = mpm_load_acquire(&series->place) >> 32;
         mpm_word *size =
             mpm_table_at(&s->heap, &s->root->word_size, MPM_OFFSETS, at >> 32);
-        if (count != 0 && (size == NULL || (at & UINT32_MAX) + count >
-                                               mpm_load_acquire(size)))
+        if (count != 0 && (size == NULL ||
+                           (at & UINT32_MAX) + count > mpm_load_acquire(size)))
             return "words that cross their chunk";
         if (count != 0)
             enter(words, at, count);

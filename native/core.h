@@ -10,6 +10,7 @@
  *   catalog  families and series; their index and its rebuilding
  *   cell     the commit protocols: counter, flip cell, histogram, shared
  *   ref      a series as one process updates it: the hot path and its misses
+ *   read     one series over all shards
  *   text     rendering a scrape;  float: shortest digits of a double
  *
  * Who may call, in a tag on each prototype:
@@ -131,8 +132,7 @@ typedef struct {
     uint64_t born_ns;     /* CLOCK_REALTIME; like pid: for people only */
     uint64_t pid;
     mpm_word size;   /* bytes that the file system has given */
-    mpm_word top;    /* blocks cut so far << 32 | lines given out: one word,
-                        so that no kill can part them */
+    mpm_word top;    /* blocks cut << 32 | lines given out: one store */
     mpm_word leases; /* the last number given */
     mpm_word lock;   /* lease of the owner; 0: free */
     mpm_word root;   /* block of the store's header, 0: a bare heap */
@@ -266,8 +266,7 @@ void *mpm_table_at(mpm_heap *h, mpm_table *t, mpm_table_kind kind,
 /* [lock held] The same, making the chunks that are missing. */
 mpm_status mpm_table_reach(mpm_heap *h, mpm_table *t, mpm_table_kind kind,
                            uint64_t index, bool spare, void *entry);
-/* [pure] Bytes of that chunk. */
-uint64_t mpm_table_bytes(mpm_table_kind kind, unsigned chunk);
+uint64_t mpm_table_bytes(mpm_table_kind kind, unsigned chunk); /* [pure] */
 /* [lock held] Gives every chunk back. */
 void mpm_table_clear(mpm_heap *h, mpm_table *t, mpm_table_kind kind);
 
@@ -391,8 +390,7 @@ typedef struct {
 
 /* The block that header.root names. */
 typedef struct {
-    mpm_word births;   /* the last number given: to families, series,
-                          declarations */
+    mpm_word births;   /* the last given to family, series, declaration */
     mpm_word families; /* records ever used */
     mpm_word records;  /* series records ever used */
     mpm_word shard_count;
@@ -444,8 +442,8 @@ void mpm_store_enter(mpm_store *s);
 /* [any process] Frees what the process knows; the heap is closed too. */
 void mpm_store_close(mpm_store *s);
 
-/* [lock held] Every invariant stated here; NULL, or the first one broken.
- * *unreached: blocks that no structure links: users', or lost. */
+/* [lock held] NULL, or the first invariant stated here that is broken.
+ * *unreached: blocks that nothing links: users', or lost. */
 const char *mpm_store_check(mpm_store *s, uint64_t *unreached);
 
 /* [any process] Makes sure of a lease and a shard. */

@@ -40,7 +40,7 @@
 
 #define HEADER ((sizeof(mpm_header) + MPM_LINE - 1) / MPM_LINE * MPM_LINE)
 #define RESERVE_LIMIT (((uint64_t)1 << 38) - MPM_STEP) /* lines: 32 bits */
-#define GROWTH ((uint64_t)4 << 20)        /* the most that is asked for ahead */
+#define GROWTH ((uint64_t)4 << 20) /* the most that is asked for ahead */
 #define USER 1u /* journal.where of a block that only a user knows */
 
 static uint64_t

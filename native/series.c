@@ -158,7 +158,8 @@ is_hazardous(mpm_store *s, mpm_series *series, uint32_t count)
     mpm_word *cell =
         shared == NULL
             ? NULL
-            : mpm_shard_cell(s, shared, mpm_load_acquire(&series->words), count);
+            : mpm_shard_cell(s, shared, mpm_load_acquire(&series->words),
+                             count);
     uint64_t birth = cell == NULL ? 0 : mpm_load_acquire(&cell[0]);
     return birth != 0 && mpm_shard_is_hazardous(s, birth);
 }

@@ -46,8 +46,8 @@ mpm_shard_append(mpm_store *s, uint64_t owner)
             return status;
     } else {
         /* One was killed here: its shard is there, and nobody else's yet. */
-        mpm_shard *shard = mpm_at(h, (mpm_off){mpm_load_acquire(entry)},
-                                  sizeof(mpm_shard));
+        mpm_shard *shard =
+            mpm_at(h, (mpm_off){mpm_load_acquire(entry)}, sizeof(mpm_shard));
         if (shard == NULL)
             return MPM_EDAMAGED;
         mpm_store_release(&shard->owner, owner);

@@ -68,6 +68,26 @@ mpm_store_format(int fd, uint64_t reserve, uint64_t max_series)
     return status;
 }
 
+/* Is the last of so many entries there?  A chunk is linked before it counts. */
+static bool
+has_last(mpm_store *s, mpm_table *t, mpm_table_kind kind, const mpm_word *count)
+{
+    uint64_t n = mpm_load_acquire(count);
+    return n == 0 || mpm_table_at(&s->heap, t, kind, n - 1) != NULL;
+}
+
+/* Else a walk over all of them might never end. */
+static bool
+counts_are_true(mpm_store *s)
+{
+    mpm_root *root = s->root;
+    return has_last(s, &root->family, MPM_FAMILIES, &root->families) &&
+           has_last(s, &root->record, MPM_RECORDS, &root->records) &&
+           has_last(s, &root->shard, MPM_OFFSETS, &root->shard_count) &&
+           has_last(s, &root->word_size, MPM_OFFSETS, &root->word_chunks) &&
+           mpm_shard_at(s, 0) != NULL;
+}
+
 mpm_status
 mpm_store_open(mpm_store *s, int fd, const char *path, bool read_only)
 {
@@ -80,6 +100,10 @@ mpm_store_open(mpm_store *s, int fd, const char *path, bool read_only)
     if (s->root == NULL) {
         mpm_heap_close(&s->heap);
         return MPM_ELAYOUT; /* a bare heap, or damaged */
+    }
+    if (!counts_are_true(s)) {
+        mpm_heap_close(&s->heap);
+        return MPM_EDAMAGED;
     }
     s->heap.store = s;
     s->heap.rebuild = mpm_catalog_rebuild;
@@ -95,7 +119,8 @@ mpm_store_enter(mpm_store *s)
     s->epoch = s->heap.epoch;
     s->shard = NULL;
     s->retry_ns = 0;
-    memset(s->refs, 0, s->refs_size * sizeof *s->refs);
+    if (s->refs != NULL)
+        memset(s->refs, 0, s->refs_size * sizeof *s->refs);
 }
 
 void

@@ -20,10 +20,10 @@
 
 /* What is killed, and who looks at what is left.  Files are memfds. */
 typedef struct {
-    void (*format)(int fd);    /* makes the file */
-    void (*prepare)(int fd);   /* in the child, before it can be killed */
-    void (*work)(void);        /* in the child */
-    void (*repair)(int fd);    /* in another process, which may be killed too */
+    void (*format)(int fd);  /* makes the file */
+    void (*prepare)(int fd); /* in the child, before it can be killed */
+    void (*work)(void);      /* in the child */
+    void (*repair)(int fd);  /* in another process, which may be killed too */
     const char *(*look)(int fd); /* repairs, then NULL or what is wrong */
 } patient;
 
@@ -47,6 +47,7 @@ static inline void
 be_stepped(int fd, void (*prepare)(int), void (*work)(void),
            void (*with_file)(int))
 {
+    failures = 0;
     if (prepare != NULL)
         prepare(fd);
     if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
@@ -97,8 +98,7 @@ step_through(const patient *p, int fd, bool repairing, uint64_t nth,
             const char *wrong = p->look(copy);
             CHECK(wrong == NULL, "killed %s instruction %llu: %s",
                   repairing ? "in the repair at" : "at",
-                  (unsigned long long)count->steps,
-                  wrong == NULL ? "" : wrong);
+                  (unsigned long long)count->steps, wrong == NULL ? "" : wrong);
             count->states++;
             close(copy);
         }

@@ -37,6 +37,26 @@ join(mpm_store *s, int fd)
     return s;
 }
 
+/* The lock, which on a busy machine an update may do without, but not a test:
+ * its patience is this many tries. */
+static inline void
+lock(mpm_store *s)
+{
+    for (int i = 0; mpm_lock_acquire(&s->heap) != MPM_OK; i++) {
+        NEED(i < 5000);
+        mpm_sys_sleep(1000000);
+    }
+}
+
+static inline void
+own_shard(mpm_store *s)
+{
+    for (int i = 0; mpm_shard_own(s) != MPM_OK; i++) {
+        NEED(i < 5000);
+        mpm_sys_sleep(1000000);
+    }
+}
+
 /* ---- families ------------------------------------------------------------ */
 
 typedef struct {
@@ -112,7 +132,8 @@ declare(mpm_store *s, const metric *m)
 {
     family f = {.shape = shape_of(m)};
     mpm_help *help = help_of(m);
-    NEED(mpm_shard_own(s) == MPM_OK && mpm_lock_acquire(&s->heap) == MPM_OK);
+    own_shard(s);
+    lock(s);
     NEED(mpm_family_declare(s, f.shape, help, false, &f.id) == MPM_OK);
     mpm_lock_release(&s->heap);
     free(help);
@@ -129,7 +150,7 @@ series_of(mpm_store *s, family f, const char *const values[])
     mpm_string strings[4];
     for (uint32_t i = 0; i < f.shape->labels; i++)
         strings[i] = (mpm_string){values[i], (uint32_t)strlen(values[i])};
-    NEED(mpm_lock_acquire(&s->heap) == MPM_OK);
+    lock(s);
     NEED(mpm_series_get(s, f.id, f.shape, strings, &id) == MPM_OK);
     mpm_lock_release(&s->heap);
     return id;
@@ -145,7 +166,7 @@ series_named(mpm_store *s, family f, const char *value)
 static inline void
 remove_series(mpm_store *s, mpm_id id)
 {
-    NEED(mpm_lock_acquire(&s->heap) == MPM_OK);
+    lock(s);
     NEED(mpm_series_remove(s, id) == MPM_OK);
     mpm_lock_release(&s->heap);
 }

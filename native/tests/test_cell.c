@@ -111,15 +111,18 @@ check_histogram(mpm_word *cell, const model *m, const char *when)
           "a cell that nobody writes settles");
     CHECK(memcmp(buckets, m->buckets, sizeof buckets) == 0,
           "the buckets are the model's %s", when);
-    CHECK(reading.value == m->sum || (m->sum != m->sum), "so is the sum, %s: "
-          "%g and %g", when, reading.value, m->sum);
+    CHECK(reading.value == m->sum || (m->sum != m->sum),
+          "so is the sum, %s: "
+          "%g and %g",
+          when, reading.value, m->sum);
 }
 
 static void
 test_buckets(void)
 {
-    static const double edges[] = {-INFINITY, -1.5, -1,  -0.5,     -0.0, 0, 0.25,
-                                   0.5,       0.75, 10, 10.25, INFINITY, NAN};
+    static const double edges[] = {-INFINITY, -1.5,     -1,  -0.5, -0.0,
+                                   0,         0.25,     0.5, 0.75, 10,
+                                   10.25,     INFINITY, NAN};
     for (size_t i = 0; i < sizeof edges / sizeof *edges; i++) {
         model m = {{0}, 0};
         mpm_word cell[WORDS] = {0};

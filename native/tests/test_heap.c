@@ -76,21 +76,24 @@ prepare(int fd)
     links = links_of(&mine);
 }
 
-static mpm_status
-take(mpm_heap *h, unsigned link)
+/* All are taken before any is linked: a kill finds several blocks that are
+ * nowhere, of one class and from one list. */
+static void
+take_together(mpm_heap *h, unsigned first, unsigned count)
 {
-    mpm_off block;
+    mpm_off block[LINKS] = {{0}};
     bool fresh;
-    mpm_word *where = &links_of(h)[link];
-    mpm_status status =
-        mpm_heap_take(h, size_of(link), where, false, &block, &fresh);
-    if (status == MPM_OK) {
-        mpm_word *words = mpm_at(h, block, size_of(link));
-        for (unsigned i = 0; i < size_of(link) / 8; i++)
-            mpm_store_release(&words[i], block.raw); /* whose it is */
-        mpm_store_release(where, block.raw);
+    for (unsigned i = first; i < first + count; i++)
+        if (mpm_load_acquire(&links_of(h)[i]) == 0)
+            NEED(mpm_heap_take(h, size_of(i), &links_of(h)[i], false, &block[i],
+                               &fresh) == MPM_OK);
+    for (unsigned i = first; i < first + count; i++) {
+        mpm_word *words = mpm_at(h, block[i], size_of(i));
+        for (unsigned k = 0; words != NULL && k < size_of(i) / 8; k++)
+            mpm_store_release(&words[k], block[i].raw); /* whose it is */
+        if (words != NULL)
+            mpm_store_release(&links_of(h)[i], block[i].raw);
     }
-    return status;
 }
 
 static void
@@ -106,9 +109,7 @@ flip(mpm_heap *h, unsigned first, unsigned count)
 {
     mpm_off block;
     bool fresh;
-    for (unsigned i = first; i < first + count; i++)
-        if (mpm_load_acquire(&links_of(h)[i]) == 0)
-            NEED(take(h, i) == MPM_OK);
+    take_together(h, first, count);
     if (first % 2 != 0)
         NEED(mpm_heap_take(h, size_of(first), &links_of(h)[0], false, &block,
                            &fresh) == MPM_OK);
@@ -317,7 +318,7 @@ damage(int fd, uint64_t *seed)
         uint64_t at = random_next(seed) % (words + LINKS), kind;
         uint64_t word = random_next(seed);
         kind = word >> 60;
-        word = kind < 8 ? likely[word % (sizeof likely / 8)]
+        word = kind < 8    ? likely[word % (sizeof likely / 8)]
                : kind < 12 ? word % RESERVE
                            : word;
         NEED(pwrite(fd, &word, 8, (off_t)(at * 8)) == 8);

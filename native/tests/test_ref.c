@@ -123,7 +123,8 @@ test_stopped_holder(void)
     uint64_t began = mpm_sys_monotonic_ns();
     update_all(&c, 10, false, MPM_BUSY);
     uint64_t took = mpm_sys_monotonic_ns() - began;
-    CHECK(took < 2000000000, "updates don't wait for a stopped process: %llu ms",
+    CHECK(took < 2000000000,
+          "updates don't wait for a stopped process: %llu ms",
           (unsigned long long)(took / 1000000));
     check_all(&c, 0, "while the numbers are private");
     kill(pid, SIGCONT);
@@ -224,7 +225,7 @@ count_in_full_file(void *context)
     int private = 0;
     for (int i = 0; i < 2000; i++)
         for (int k = 0; k < 3; k++)
-            private += update(&b, f, &refs[i], true) != MPM_OK;
+    private += update(&b, f, &refs[i], true) != MPM_OK;
     CHECK(private > 0, "some can't be shared");
     if (lost)
         b.heap.fd = kept; /* the heap closes it */
@@ -281,7 +282,8 @@ test_stale(void)
     NEED(mpm_ref_bind(&s, &stale, next) == MPM_OK);
     mpm_ref_close(&s, &fresh);
     update(&s, f, &stale, false);
-    CHECK(total(&s, f, next) == 3, "bound again it counts, without the scratch");
+    CHECK(total(&s, f, next) == 3,
+          "bound again it counts, without the scratch");
     mpm_ref_close(&s, &stale);
     mpm_ref_close(&s, &late);
     free(f.shape);
@@ -335,6 +337,7 @@ static struct {
     mpm_id series; /* to bind the ref to meanwhile */
     family family;
     bool end_of_wait; /* the lock is free afterwards */
+    bool only_bind;   /* and don't update through it */
     int calls;
 } meanwhile;
 
@@ -348,7 +351,8 @@ run_meanwhile(uint64_t nanoseconds)
     mpm_lock_release(&c->a.heap);
     if (meanwhile.series.birth != 0)
         NEED(mpm_ref_bind(&c->b, meanwhile.ref, meanwhile.series) == MPM_OK);
-    update(&c->b, meanwhile.family, meanwhile.ref, true);
+    if (!meanwhile.only_bind)
+        update(&c->b, meanwhile.family, meanwhile.ref, true);
     if (!meanwhile.end_of_wait)
         NEED(mpm_lock_acquire(&c->a.heap) == MPM_OK);
 }
@@ -379,7 +383,7 @@ test_shared_meanwhile(bool end_of_wait)
 
 /* Another thread binds it to another series: neither's cell is harmed. */
 static void
-test_bound_meanwhile(void)
+test_bound_meanwhile(bool only_bind)
 {
     scene c;
     metric m = {.kind = MPM_COUNTER, .name = "m", .labels = {"x"}};
@@ -392,12 +396,15 @@ test_bound_meanwhile(void)
     meanwhile.ref = &ref;
     meanwhile.family = f;
     meanwhile.series = two;
+    meanwhile.only_bind = only_bind;
     meanwhile.end_of_wait = true;
+    NEED(mpm_shard_own(&c.b) == MPM_OK); /* so that it waits for the chunk */
     NEED(mpm_lock_acquire(&c.a.heap) == MPM_OK);
     c.b.heap.wait = run_meanwhile;
     update(&c.b, f, &ref, true);
     update(&c.b, f, &ref, true);
-    CHECK(total(&c.a, f, one) == 0 && total(&c.a, f, two) == 3,
+    CHECK(total(&c.a, f, one) == 0 &&
+              total(&c.a, f, two) == (only_bind ? 2 : 3),
           "what is bound meanwhile counts for what it is bound to");
     c.b.heap.wait = mpm_sys_sleep;
     mpm_ref_close(&c.b, &ref);
@@ -419,6 +426,7 @@ main(void)
     test_fork_private();
     test_shared_meanwhile(true);
     test_shared_meanwhile(false);
-    test_bound_meanwhile();
+    test_bound_meanwhile(false);
+    test_bound_meanwhile(true);
     return verdict();
 }

@@ -125,15 +125,14 @@ add(const metric *m)
 }
 
 /* A series with these label values, opened; created at a known time. */
-static mpm_ref
-opened(family f, const char *first, const char *second)
+static void
+open_ref(mpm_ref *ref, family f, const char *first, const char *second)
 {
     const char *values[2] = {first, second};
     mpm_id id = series_of(&store, f, values);
-    mpm_ref ref = ref_of(&store, f, id);
-    mpm_store_release(&ref.record->created, mpm_bits(1.5));
-    NEED(ref.count == 0 || mpm_ref_open(&store, &ref, f.id, true) == MPM_OK);
-    return ref;
+    *ref = ref_of(&store, f, id);
+    mpm_store_release(&ref->record->created, mpm_bits(1.5));
+    NEED(mpm_ref_open(&store, ref, f.id, true) == MPM_OK);
 }
 
 static void
@@ -152,7 +151,9 @@ add_counters(void)
                    .labels = {"path", "code"},
                    .help = "Back\\slash \"quote\"\nnewline."};
     family f = add(&hits);
-    mpm_ref a = opened(f, "a\"b\\c\nd", "200"), b = opened(f, "/é", "404");
+    mpm_ref a, b;
+    open_ref(&a, f, "a\"b\\c\nd", "200");
+    open_ref(&b, f, "/é", "404");
     mpm_counter_add(a.cell, 3);
     mpm_counter_add(b.cell, 0.5);
     mpm_ref_close(&store, &a);
@@ -167,7 +168,8 @@ add_gauge(void)
                 .help = "Warm.",
                 .unit = "celsius"};
     family f = add(&m);
-    mpm_ref ref = opened(f, NULL, NULL);
+    mpm_ref ref;
+    open_ref(&ref, f, NULL, NULL);
     mpm_ref_write_shared(&store, &ref, MPM_SET, mpm_bits(-0.25));
     done(f, &ref);
 }
@@ -181,7 +183,8 @@ add_summary(void)
                 .help = "Sizes.",
                 .unit = "bytes"};
     family f = add(&m);
-    mpm_ref ref = opened(f, "x", NULL);
+    mpm_ref ref;
+    open_ref(&ref, f, "x", NULL);
     mpm_summary_add(ref.cell, 1, 1e6);
     mpm_summary_add(ref.cell, 1, 2.5);
     done(f, &ref);
@@ -191,7 +194,8 @@ static void
 add_histogram(const metric *m, const double *values, size_t count)
 {
     family f = add(m);
-    mpm_ref ref = opened(f, "1", "2");
+    mpm_ref ref;
+    open_ref(&ref, f, "1", "2");
     for (size_t i = 0; i < count; i++)
         mpm_histogram_observe(ref.cell, m->bounds, m->bound_count, values[i]);
     done(f, &ref);
@@ -256,7 +260,8 @@ add_enum(void)
                 .states = {"start\"ing", "ready"},
                 .help = "State."};
     family f = add(&m);
-    mpm_ref ref = opened(f, "1", "2");
+    mpm_ref ref;
+    open_ref(&ref, f, "1", "2");
     mpm_ref_write_shared(&store, &ref, MPM_SET, 1);
     done(f, &ref);
 }
@@ -284,8 +289,11 @@ add_modes(void)
                     .name = "queue",
                     .help = "Queue."};
     family l = add(&load), q = add(&queue);
-    mpm_ref a = opened(l, "h", "2"), b = opened(q, NULL, NULL);
-    mpm_ref unwritten = opened(l, "never written", "");
+    mpm_ref a, b;
+    open_ref(&a, l, "h", "2");
+    open_ref(&b, q, NULL, NULL);
+    mpm_ref unwritten;
+    open_ref(&unwritten, l, "never written", "");
     mpm_store_release(&store.shard->pid, 4242);
     mpm_ref_write_mode(&store, &a, MPM_MODE_ALL, MPM_SET, 3);
     mpm_ref_write_mode(&store, &b, MPM_MODE_SUM, MPM_SET, 5);
@@ -339,8 +347,7 @@ compare_without_created(const char *expected, mpm_format format)
 static void
 test_dead_families(void)
 {
-    mpm_id dead[2] = {{families[0].index, families[0].birth + 1000},
-                      {1000, 1}};
+    mpm_id dead[2] = {{families[0].index, families[0].birth + 1000}, {1000, 1}};
     mpm_buffer page = {0};
     CHECK(mpm_render(&store, dead, 2, MPM_OPENMETRICS, true, &page) == MPM_OK &&
               page.length == 0,

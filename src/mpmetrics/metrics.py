@@ -51,8 +51,11 @@ class MetricBase:
         subsystem: str = "",
         unit: str = "",
         registry: CollectorRegistry | None = REGISTRY,
+        _labelvalues: Sequence[str] | None = None,
     ) -> None:
-        self._declare(name, documentation, labelnames, namespace, subsystem, unit, registry)
+        self._declare(
+            name, documentation, labelnames, namespace, subsystem, unit, registry, _labelvalues
+        )
 
     def _declare(
         self,
@@ -63,6 +66,7 @@ class MetricBase:
         subsystem: str,
         unit: str,
         registry: CollectorRegistry | None,
+        labelvalues: Sequence[str] | None,
         *,
         kind: int | None = None,
         mode: int = 0,
@@ -70,6 +74,10 @@ class MetricBase:
         states: tuple[str, ...] = (),
     ) -> None:
         """Checks everything, then registers, and only then tells other processes."""
+        if labelvalues:  # in prometheus_client's signature, for its own use
+            raise TypeError("label values are for labels(), which makes the children")
+        if not isinstance(documentation, str):
+            raise TypeError(f"The documentation must be a str, not {documentation!r}")
         full = names.full_name(self._type, name, namespace, subsystem, unit)
         labels = names.label_names(labelnames, self._reserved_labelnames)
         Metric(full, documentation, self._type)  # prometheus_client's own check of the name
@@ -77,7 +85,7 @@ class MetricBase:
             registries.private_identity() if registry is None else registries.identity_of(registry)
         )
         flags = catalog.PRIVATE if identity.private else 0
-        if names.are_plain(full, labels):
+        if names.are_plain(self._type, full, labels):
             flags |= catalog.PLAIN
         self._bind(
             _native.Family(
@@ -88,7 +96,7 @@ class MetricBase:
                 identity.name,
                 full,
                 documentation,
-                unit,
+                unit or "",
                 labels,
                 bounds,
                 states,
@@ -259,6 +267,7 @@ class GaugeBase(MetricBase):
         subsystem: str = "",
         unit: str = "",
         registry: CollectorRegistry | None = REGISTRY,
+        _labelvalues: Sequence[str] | None = None,
         multiprocess_mode: str | None = None,
     ) -> None:
         if multiprocess_mode is not None and multiprocess_mode not in self._MULTIPROC_MODES:
@@ -278,6 +287,7 @@ class GaugeBase(MetricBase):
             subsystem,
             unit,
             registry,
+            _labelvalues,
             kind=catalog.Kind.GAUGE_MODE if mode else catalog.Kind.GAUGE,
             mode=mode,
         )
@@ -347,6 +357,7 @@ class HistogramBase(MetricBase):
         subsystem: str = "",
         unit: str = "",
         registry: CollectorRegistry | None = REGISTRY,
+        _labelvalues: Sequence[str] | None = None,
         buckets: Sequence[float | str] = DEFAULT_BUCKETS,
     ) -> None:
         self._declare(
@@ -357,6 +368,7 @@ class HistogramBase(MetricBase):
             subsystem,
             unit,
             registry,
+            _labelvalues,
             bounds=_upper_bounds(buckets),
         )
 
@@ -401,7 +413,7 @@ class InfoBase(MetricBase):
         of the metric already, or a value None.
         """
         self._raise_if_not_observable()
-        if not set(self._labelnames).isdisjoint(val):
+        if not val.keys().isdisjoint(self._labelnames):
             raise ValueError(
                 f"Overlapping labels for Info metric, metric: {self._labelnames} child: {val}"
             )
@@ -425,13 +437,16 @@ class EnumBase(MetricBase):
         subsystem: str = "",
         unit: str = "",
         registry: CollectorRegistry | None = REGISTRY,
+        _labelvalues: Sequence[str] | None = None,
         states: Sequence[str] | None = None,
     ) -> None:
-        labels = tuple(labelnames)
+        labels, states = tuple(labelnames), tuple(states or ())
         if name in labels:
             raise ValueError(f"Overlapping labels for Enum metric: {name}")
         if not states:
             raise ValueError(f"No states provided for Enum metric: {name}")
+        if not all(isinstance(state, str) for state in states):
+            raise ValueError(f"States must be str: {list(states)}")
         if len(set(states)) != len(states):
             raise ValueError(f"States must differ from each other: {list(states)}")
         self._declare(
@@ -442,7 +457,8 @@ class EnumBase(MetricBase):
             subsystem,
             unit,
             registry,
-            states=tuple(states),
+            _labelvalues,
+            states=states,
         )
 
     @property

@@ -44,13 +44,14 @@ def label_names(names: Iterable[object], reserved: Sequence[str]) -> tuple[str, 
     result: list[str] = []
     for name in names:
         if not isinstance(name, str) or not name:
-            raise ValueError(f"Invalid label name: {name!r} (expected a str that isn't empty)")
+            raise ValueError(f"Invalid label metric name: {name!r} (expected a str that isn't empty)")
         if name.startswith("__"):
-            raise ValueError(f"Reserved label name: {name} (those with two underscores first are)")
+            raise ValueError(f"Reserved label metric name: {name} (two underscores first)")
         if name in reserved:
-            raise ValueError(f"Reserved label name: {name} (samples of this type have it already)")
+            raise ValueError(f"Reserved label metric name: {name} (this type's samples have it)")
         if get_legacy_validation() and not _LEGACY_LABEL.fullmatch(name):
-            raise ValueError(f"Invalid label name: {name} (expected {_LEGACY_LABEL.pattern})")
+            raise ValueError(f"Invalid label metric name: {name} (not {_LEGACY_LABEL.pattern})")
+        name.encode()  # UnicodeEncodeError, a ValueError, for half of a surrogate pair
         if name in result:
             raise ValueError(f"Label names must differ from each other: {name} is there twice")
         result.append(name)
@@ -62,8 +63,13 @@ def sample_names(type_: str, name: str) -> tuple[str, ...]:
     return (name, *(name + suffix for suffix in _SUFFIXES[type_]))
 
 
-def are_plain(name: str, labelnames: Iterable[str]) -> bool:
-    """Are these names shown as they are under every escaping that leaves legacy names alone?"""
-    return _LEGACY_NAME.fullmatch(name) is not None and all(
-        _LEGACY_LABEL.fullmatch(label) for label in labelnames
+def are_plain(type_: str, name: str, labelnames: Iterable[str]) -> bool:
+    """Are these names shown as they are under every escaping that leaves legacy names alone?
+
+    Never so of an Info: what names it will be given isn't known yet."""
+    labels = (*labelnames, name) if type_ == "stateset" else labelnames
+    return (
+        type_ != "info"
+        and _LEGACY_NAME.fullmatch(name) is not None
+        and all(_LEGACY_LABEL.fullmatch(label) for label in labels)
     )

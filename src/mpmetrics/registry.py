@@ -161,10 +161,11 @@ class Foreign:
         """Makes the stand-ins those of the families that are there now."""
         joined = store.current(make=False)
         registry = self._registry()
-        if joined is None or registry is None:
-            return
-        rows = catalog.of(joined).shown(identity_of(registry).name)
-        local = declared_here(identity_of(registry).name)
+        identity = _identities.get(registry) if registry is not None else None
+        if joined is None or registry is None or identity is None:
+            return  # an unnamed registry is nobody before its first declaration
+        rows = catalog.of(joined).shown(identity.name)
+        local = declared_here(identity.name)
         state = (joined.identity, joined.declarations, len(local))
         if state == self._seen:
             return

@@ -17,6 +17,7 @@ import contextlib
 import logging
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from secrets import token_hex
 from typing import Literal, overload
@@ -181,6 +182,30 @@ def _tell(store: Store, why: str) -> None:
     )
 
 
+def _leave_after_children() -> None:
+    """
+    Has multiprocessing, if the program uses it, call `_leave` when it is done in this process.
+
+    It ends its children without `atexit`; and where it was imported before us, our own `atexit`
+    function runs before it waits for them, too early to be the last one out.
+    """
+    global _hooked
+    util = sys.modules.get("multiprocessing.util")
+    if util is None:
+        return
+    util.Finalize(None, _leave, exitpriority=-100)  # below 0: after the children
+    if not _hooked:  # a child of multiprocessing forgets what it was to do, then calls the hooks
+        util.register_after_fork(_leave, lambda _: _leave_after_children())
+        _hooked = True
+
+
+def _after_fork() -> None:
+    _announce()
+    _leave_after_children()
+
+
+_hooked = False
 on_private(_tell)
 atexit.register(_leave)
-os.register_at_fork(after_in_child=_announce)
+_leave_after_children()
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,108 @@
+"""Several processes: the same program spread over forked workers, and one sequential model."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+
+import prometheus_client
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mpmetrics
+
+from .programs import EXACT, World, in_any_order, programs
+
+FORK = multiprocessing.get_context("fork")
+SETTINGS = settings(deadline=None, max_examples=25)
+WORKERS = st.lists(st.integers(0, 2), min_size=20, max_size=20)
+
+pytestmark = pytest.mark.slow
+
+
+def obey(pipe, world):
+    """Runs the calls that it is sent, and says what came of them; None ends it.
+
+    By os._exit: what the parent registered for its own end is not to run here."""
+    if os.environ.get('WORKAROUND'): __import__('mpmetrics._native')._native.epoch()
+    try:
+        while (calls := pipe.recv()) is not None:
+            world.outcomes = []
+            world.run(calls)
+            pipe.send((world.outcomes, in_any_order(world.samples())))
+    finally:
+        os._exit(0)
+
+
+class Crew:
+    """Three workers, forked from a process that has declared everything."""
+
+    def __init__(self, world):
+        self.pipes, self.processes = [], []
+        for _ in range(3):
+            mine, theirs = FORK.Pipe()
+            process = FORK.Process(target=obey, args=(theirs, world))
+            process.start()
+            theirs.close()
+            self.pipes.append(mine)
+            self.processes.append(process)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        for pipe in self.pipes:
+            pipe.send(None)
+        for process in self.processes:
+            process.join()
+
+
+def model_of(program):
+    model = World(prometheus_client, program.declarations)
+    model.run(program.calls)
+    return model
+
+
+@SETTINGS
+@given(program=programs(numbers=EXACT), turns=WORKERS)
+def test_one_after_the_other(program, turns):
+    """Calls in three processes, in turn, are one sequence: every process sees all those before."""
+    model = World(prometheus_client, program.declarations)
+    ours = World(mpmetrics, program.declarations)
+    with Crew(ours) as crew:
+        for call, turn in zip(program.calls, turns, strict=False):
+            model.outcomes = []
+            model.run([call])
+            crew.pipes[turn].send([call])
+            outcomes, samples = crew.pipes[turn].recv()
+
+            assert model.outcomes == outcomes
+            assert in_any_order(model.samples()) == samples
+
+    assert in_any_order(model.samples()) == in_any_order(ours.samples())
+
+
+@SETTINGS
+@given(
+    program=programs(numbers=EXACT, removal=False, gauge_set=False),
+    turns=WORKERS,
+)
+def test_all_at_once(program, turns):
+    """Additions in three processes at once give what one process would have counted."""
+    model = model_of(program)
+    ours = World(mpmetrics, program.declarations)
+    shares = [[], [], []]
+    for call, turn in zip(program.calls, turns, strict=False):
+        shares[turn].append(call)
+    with Crew(ours) as crew:
+        for pipe, calls in zip(crew.pipes, shares, strict=True):
+            pipe.send(calls)
+        for pipe in crew.pipes:
+            pipe.recv()
+        for pipe in crew.pipes:
+            pipe.send([])
+
+        assert [in_any_order(model.samples())] * 3 == [pipe.recv()[1] for pipe in crew.pipes]
+
+    assert in_any_order(model.samples()) == in_any_order(ours.samples())

@@ -1,0 +1,130 @@
+"""Programs that tests start: fresh interpreters, each with a bound, each ended by its own id.
+
+A test that needs mpmetrics hands a module-level function to `run`; the function, and whatever
+processes it starts, do the work in an interpreter that nothing else has touched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parent.parent
+LIMIT = 60.0  # seconds, for everything that could only last that long if it hangs
+
+_CALL = """
+import importlib, json, sys
+module, name, arguments, answer = sys.argv[1:]
+function = getattr(importlib.import_module(module), name)
+result = function(*json.loads(arguments))
+with open(answer, "w") as file:
+    json.dump(result, file)
+"""
+
+
+def environment(store: str | os.PathLike[str] | None = None, **more: str) -> dict[str, str]:
+    """This process's environment without what would lead to a store, and with this one."""
+    clean = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("MPMETRICS_", "PROMETHEUS_", "GUNICORN_"))
+    }
+    clean["PYTHONPATH"] = str(ROOT)
+    if store is not None:
+        clean["MPMETRICS_STORE"] = os.fspath(store)
+    return clean | more
+
+
+class Program:
+    """A running program in a session of its own; `with` ends it and all that it has started."""
+
+    def __init__(
+        self,
+        command: Sequence[str | os.PathLike[str]],
+        env: Mapping[str, str],
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=dict(env),
+            pass_fds=pass_fds,
+            start_new_session=True,
+        )
+        self.pid = self._process.pid
+
+    def read_line(self) -> str:
+        """What it says next; at its end, or if it writes nothing, an AssertionError."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()  # pytest's own timeout is the bound
+        assert line, self.finish(check=False)
+        return line.rstrip("\n")
+
+    def say(self, line: str) -> None:
+        """Gives it one line to read."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    def finish(self, *, check: bool = True) -> str:
+        """Closes its input, waits for its end, and gives the rest of what it wrote."""
+        try:
+            out, errors = self._process.communicate(timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            out, errors = self._process.communicate(timeout=LIMIT)
+            raise AssertionError(f"hangs after {LIMIT} s:\n{out}\n{errors}") from None
+        text = out + errors
+        if check:
+            assert self._process.returncode == 0, f"status {self._process.returncode}:\n{text}"
+        return text
+
+    def kill(self) -> None:
+        """SIGKILL to all of its session's processes that are still in its group."""
+        if self._process.returncode is None:  # unreaped, so the group is still ours
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+        self._process.communicate(timeout=LIMIT)
+
+
+def run(
+    function: Callable[..., Any],
+    *args: Any,
+    store: str | os.PathLike[str] | None = None,
+    **more: str,
+) -> Any:
+    """What the function returns in a fresh interpreter; arguments and answer go as JSON."""
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder, "answer.json")
+        call = [function.__module__, function.__qualname__, json.dumps(args), str(answer)]
+        with Program(["-c", _CALL, *call], environment(store, **more)) as program:
+            said = program.finish()
+        assert answer.exists(), f"{function.__qualname__} has no answer:\n{said}"
+        return json.loads(answer.read_text())
+
+
+def run_script(path: Path, *args: str, env: Mapping[str, str]) -> str:
+    """What a script writes, stdout first; it must end well."""
+    with Program([path, *args], env) as program:
+        return program.finish()
