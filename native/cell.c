@@ -85,8 +85,8 @@ mpm_mode_write(mpm_word *cell, uint64_t lease, mpm_mode mode, double x,
 /* ---- histogram ----------------------------------------------------------- */
 
 /* The first bound that is not below x; NaN finds the last, +Inf. */
-static uint32_t
-bucket_of(const double *bounds, uint32_t count, double x)
+uint32_t
+mpm_bucket_of(const double *bounds, uint32_t count, double x)
 {
     uint32_t low = 0, high = count - 1;
     while (low < high) {
@@ -117,7 +117,7 @@ void
 mpm_histogram_observe(mpm_word *cell, const double *bounds, uint32_t count,
                       double x)
 {
-    histogram_add(cell, bucket_of(bounds, count, x), 1, x);
+    histogram_add(cell, mpm_bucket_of(bounds, count, x), 1, x);
 }
 
 uint64_t

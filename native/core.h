@@ -93,7 +93,9 @@ void mpm_crash_point(const char *name);
 #define MPM_SERIES_HEADS 65u /* free series by words; the last: any more */
 #define MPM_TEXT_LIMIT (1u << 24) /* bytes of one series' label text */
 #define MPM_SHAPE_LIMIT (1u << 24)
-#define MPM_PASSES 4096 /* of a reader over one moving cell */
+#define MPM_EXEMPLAR_SIZES 2u   /* of slots: for most texts, for all */
+#define MPM_EXEMPLAR_TEXT 1024u /* bytes: 128 code points and lengths */
+#define MPM_PASSES 4096         /* of a reader over one moving cell */
 
 /* Bytes of the file that are only ever locked, never written. */
 #define MPM_BYTE_ATTACHED ((uint64_t)1 << 61)
@@ -348,6 +350,8 @@ typedef struct {
     mpm_word hash;    /* of family and label values */
     mpm_word next;    /* series index + 1 in the chain of its hash, or of the
                          free ones (derived) */
+    mpm_word exemplars[MPM_EXEMPLAR_SIZES]; /* words + 1 of its exemplars, its
+                         own for ever, too; 0: it was never given any */
 } mpm_series;
 
 /* What a series' text block holds, before the bytes themselves: the values one
@@ -525,6 +529,8 @@ typedef struct {
 /* [pure] The text block of a series, to be freed; NULL: no memory. */
 mpm_label_text *mpm_text_make(const mpm_shape *shape, const mpm_string *values,
                               const mpm_string *info, uint32_t pairs);
+/* [lock held] Cuts a range off the word space; who records it owns it. */
+mpm_status mpm_words_cut(mpm_store *s, uint32_t count, uint64_t *words);
 /* [lock held] Finds the series with these label values; birth 0: none. */
 mpm_status mpm_series_find(mpm_store *s, mpm_id family, const mpm_shape *shape,
                            const mpm_string *values, mpm_id *id);
@@ -699,6 +705,29 @@ void mpm_ref_write_shared(mpm_store *s, mpm_ref *ref, mpm_write how,
 void mpm_ref_write_mode(mpm_store *s, mpm_ref *ref, mpm_mode mode,
                         mpm_write how, double x);
 
+/* ---- exemplars: exemplar.c ------------------------------------------------ */
+
+/* One exemplar; `text` is its labels: for each a 16-bit length of the name and
+ * of the value, then both. */
+typedef struct {
+    double time, value;
+    uint32_t bytes; /* of text; 0: none */
+    char text[MPM_EXEMPLAR_TEXT];
+} mpm_exemplar;
+
+/* [any process] Notes an exemplar of a bucket (a counter: part 0) through an
+ * opened ref.  Any status but MPM_OK: it is not noted, which harms nothing. */
+mpm_status mpm_exemplar_note(mpm_store *s, mpm_ref *ref, uint32_t part,
+                             const mpm_exemplar *exemplar);
+/* [any process] The newest of all processes; false: there is none. */
+bool mpm_exemplar_read(mpm_store *s, mpm_kind kind, uint32_t count,
+                       mpm_series *series, uint64_t birth, uint32_t part,
+                       mpm_exemplar *newest);
+/* [pure] Words of the range of such slots, for a series of `count` words. */
+uint64_t mpm_exemplar_words(mpm_kind kind, uint32_t count, unsigned size);
+/* [pure] Which bucket an observation falls into. */
+uint32_t mpm_bucket_of(const double *bounds, uint32_t count, double x);
+
 /* ---- text ---------------------------------------------------------------- */
 
 #define MPM_FLOAT_MAX 32u
@@ -706,6 +735,8 @@ void mpm_ref_write_mode(mpm_store *s, mpm_ref *ref, mpm_mode mode,
  * `out` has room for MPM_FLOAT_MAX bytes, and those after the text
  * may be overwritten, too.  Returns the length; no terminating NUL. */
 size_t mpm_float_write(char *out, double x);
+/* [pure] The same digits as Python's repr lays them out. */
+size_t mpm_float_write_repr(char *out, double x);
 
 typedef enum { MPM_TEXT_0_0_4, MPM_OPENMETRICS } mpm_format;
 
@@ -736,6 +767,9 @@ void mpm_columns_free(struct mpm_columns *columns);
  * `columns` are the caller's. */
 void mpm_series_read(mpm_store *s, const mpm_shape *shape, mpm_series *series,
                      uint64_t birth, mpm_reading *into);
+/* [lock held] Lets a counter show zero from now on: its base, in the shared
+ * shard, is what readers subtract, and only moves up. */
+mpm_status mpm_series_reset(mpm_store *s, const mpm_shape *shape, mpm_id id);
 /* [any process] The samples of a gauge with mode all or liveall, one a pid, in
  * memory of the caller's own; returns how many. */
 size_t mpm_series_parts(mpm_store *s, const mpm_shape *shape,

@@ -47,7 +47,8 @@ mpm_exemplar_words(mpm_kind kind, uint32_t count, unsigned size)
 
 /* The series' range for exemplars in this process's shard. */
 static mpm_status
-reach(mpm_store *s, mpm_ref *ref, unsigned size, uint64_t words, mpm_word **cell)
+reach(mpm_store *s, mpm_ref *ref, unsigned size, uint64_t words,
+      mpm_word **cell)
 {
     mpm_word *range = &ref->record->exemplars[size];
     uint64_t at = mpm_load_acquire(range);

@@ -329,8 +329,10 @@ write_text(char *out, const char *text)
     return length;
 }
 
-size_t
-mpm_float_write(char *out, double x)
+/* `go`: an exponent from 10^6, as Go; but floatToGoString leaves the negative
+ * to Python, which takes one from 10^16. */
+static size_t
+write_float(char *out, double x, bool go)
 {
     uint64_t bits;
     memcpy(&bits, &x, sizeof(bits));
@@ -353,9 +355,7 @@ mpm_float_write(char *out, double x)
     if (exponent == 0 && fraction == 0)
         return (size_t)(write_small_integer(end, 0) - out);
 
-    /* As Go, an exponent from 10^6; but floatToGoString leaves the negative
-     * to Python, which takes one from 10^16. */
-    const int most = negative ? 16 : 6;
+    const int most = go && !negative ? 6 : 16;
     const uint64_t c = exponent == 0 ? fraction : fraction | hidden;
     const int q = (exponent == 0 ? 1 : exponent) - EXPONENT_BIAS;
 
@@ -370,4 +370,16 @@ mpm_float_write(char *out, double x)
         end = write_decimal(end, shortest(c, q, halved), most);
     }
     return (size_t)(end - out);
+}
+
+size_t
+mpm_float_write(char *out, double x)
+{
+    return write_float(out, x, true);
+}
+
+size_t
+mpm_float_write_repr(char *out, double x)
+{
+    return write_float(out, x, false);
 }

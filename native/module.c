@@ -159,10 +159,12 @@ on_private(PyObject *module, PyObject *callback)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(derive_doc,
-             "derive($module, bases, /)\n--\n\n"
-             "Make Counter to Enum and Timer, over the classes CounterBase to\n"
-             "TimerBase that `bases` has; metrics.py calls it once.");
+PyDoc_STRVAR(
+    derive_doc,
+    "derive($module, bases, /)\n--\n\n"
+    "Make Counter to Enum and Timer, over the classes CounterBase to\n"
+    "TimerBase that `bases` has; metrics.py calls it once. Exemplars go\n"
+    "through its encode_exemplar.");
 
 static PyObject *
 derive(PyObject *module, PyObject *bases)
@@ -172,6 +174,9 @@ derive(PyObject *module, PyObject *bases)
         PyErr_SetString(PyExc_ValueError, "the classes are made already");
         return NULL;
     }
+    state->encode_exemplar = PyObject_GetAttrString(bases, "encode_exemplar");
+    if (state->encode_exemplar == NULL)
+        return NULL;
     state->timer_type = make_timer_type(module, bases);
     if (state->timer_type == NULL || !make_metric_types(module, bases))
         return NULL;
@@ -230,6 +235,7 @@ traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->error);
     Py_VISIT(state->layout_error);
     Py_VISIT(state->on_private);
+    Py_VISIT(state->encode_exemplar);
     Py_VISIT(state->store_type);
     Py_VISIT(state->family_type);
     Py_VISIT(state->timer_type);
@@ -245,6 +251,7 @@ clear(PyObject *module)
     Py_CLEAR(state->error);
     Py_CLEAR(state->layout_error);
     Py_CLEAR(state->on_private);
+    Py_CLEAR(state->encode_exemplar);
     Py_CLEAR(state->store_type);
     Py_CLEAR(state->family_type);
     Py_CLEAR(state->timer_type);

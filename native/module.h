@@ -14,6 +14,7 @@
 #ifndef MPM_MODULE_H
 #define MPM_MODULE_H
 
+#define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <structmember.h>
 
@@ -30,7 +31,8 @@
 typedef struct {
     PyObject *error;        /* StoreError */
     PyObject *layout_error; /* StoreLayoutError, a StoreError */
-    PyObject *on_private; /* called once a store counts privately, or NULL */
+    PyObject *on_private;   /* called once a store counts privately, or NULL */
+    PyObject *encode_exemplar;
     PyTypeObject *store_type, *family_type, *timer_type;
     PyTypeObject *metric_types[MPM_KINDS];
 } module_state;
@@ -63,6 +65,7 @@ typedef struct {
     family_object *family; /* NULL before __init__ has come that far */
     PyObject *labelvalues; /* tuple of str; NULL: none given */
     PyObject *children;    /* dict by labelvalues; NULL: no parent */
+    bool followed;         /* a gauge whose function alone changes it */
     PyObject *weak;
 } metric_object;
 
@@ -131,6 +134,9 @@ FAST_METHOD(gauge_inc);
 FAST_METHOD(gauge_dec);
 FAST_METHOD(gauge_set);
 METHOD(gauge_now);
+METHOD(gauge_follow);
+METHOD(gauge_write_followed);
+METHOD(counter_reset);
 FAST_METHOD(summary_observe);
 FAST_METHOD(histogram_observe);
 METHOD(enum_state);

@@ -98,6 +98,10 @@ metric_open(metric_object *m, bool force)
         Py_XDECREF(type);
         return false;
     }
+    if (m->followed) {
+        m->ref.cell = NULL; /* prometheus_client: other updates do nothing */
+        return true;
+    }
     mpm_store *s = &m->family->store->store;
     mpm_store_enter(s);
     if (is_open(m))

@@ -327,8 +327,30 @@ buckets_of(const mpm_shape *shape, const mpm_reading *reading)
     return list;
 }
 
-/* (labelvalues, info, created, value, count, buckets, parts); the stub's
- * SeriesRow.  What its kind doesn't have is None. */
+/* Pairs of a part and its exemplar (text, value, time); None: never any. */
+static PyObject *
+exemplars_of(mpm_store *s, const mpm_shape *shape, const mpm_walk *w)
+{
+    uint32_t parts = shape->kind == MPM_HISTOGRAM ? shape->bounds
+                     : shape->kind == MPM_COUNTER ? 1
+                                                  : 0;
+    PyObject *list = PyList_New(0);
+    for (uint32_t i = 0; list != NULL && i < parts; i++) {
+        mpm_exemplar e;
+        if (!mpm_exemplar_read(s, (mpm_kind)shape->kind, mpm_shape_words(shape),
+                               w->series, w->series_birth, i, &e))
+            continue;
+        PyObject *row = Py_BuildValue("(Iy#dd)", i, e.text, (Py_ssize_t)e.bytes,
+                                      e.value, e.time);
+        if (row == NULL || PyList_Append(list, row) != 0)
+            Py_CLEAR(list);
+        Py_XDECREF(row);
+    }
+    return list;
+}
+
+/* (labelvalues, info, created, value, count, buckets, parts, exemplars); the
+ * stub's SeriesRow.  What its kind doesn't have is None. */
 static PyObject *
 series_row(mpm_store *s, const mpm_shape *shape, const mpm_walk *w,
            mpm_reading *reading)
@@ -351,9 +373,9 @@ series_row(mpm_store *s, const mpm_shape *shape, const mpm_walk *w,
         SET_REF(value, Py_NewRef(Py_None));
     }
     return Py_BuildValue(
-        "(NNdNNNN)", text_strings(w->text, 0, w->text->values),
+        "(NNdNNNNN)", text_strings(w->text, 0, w->text->values),
         text_strings(w->text, w->text->values, 2 * w->text->info), created,
-        value, count, buckets, parts);
+        value, count, buckets, parts, exemplars_of(s, shape, w));
 }
 
 PyDoc_STRVAR(read_doc, "read($self, index, birth, /)\n--\n\n"

@@ -61,6 +61,7 @@ static PyMemberDef members[] = {
 
 static PyMethodDef counter_methods[] = {
     {"inc", CALL(counter_inc), FAST, counter_inc_doc},
+    {"reset", counter_reset, METH_NOARGS, counter_reset_doc},
     COMMON,
 };
 
@@ -69,6 +70,8 @@ static PyMethodDef gauge_methods[] = {
     {"dec", CALL(gauge_dec), FAST, gauge_dec_doc},
     {"set", CALL(gauge_set), FAST, gauge_set_doc},
     {"set_to_current_time", gauge_now, METH_NOARGS, gauge_now_doc},
+    {"_follow", gauge_follow, METH_NOARGS, gauge_follow_doc},
+    {"_write_followed", gauge_write_followed, METH_O, gauge_write_followed_doc},
     {"time", timer_of, METH_NOARGS, timer_of_doc},
     COMMON,
 };

@@ -53,6 +53,40 @@ parse_amount(PyObject *const *args, Py_ssize_t n, PyObject *names,
          : parse_amount(args, n, names, name, call, optional, &(amount),       \
                         exemplar))
 
+/* ---- exemplars: the slower way ------------------------------------------- */
+
+/* The labels as the core keeps them: bytes, or NULL for none.  False with an
+ * exception, before anything is counted. */
+static bool
+encode(metric_object *m, PyObject *exemplar, PyObject **labels)
+{
+    int given = PyObject_IsTrue(exemplar);
+    *labels = NULL;
+    if (given == 1)
+        *labels = PyObject_CallFunctionObjArgs(
+            m->family->state->encode_exemplar, exemplar, NULL);
+    return given == 0 || *labels != NULL;
+}
+
+/* Not noted is not an error: an exemplar is an example. */
+static void
+note(metric_object *m, PyObject *labels, double value, uint32_t part)
+{
+    mpm_exemplar e;
+    char *bytes;
+    Py_ssize_t length;
+    e.value = value;
+    e.time = (double)mpm_sys_realtime_ns() / 1e9;
+    if (PyBytes_AsStringAndSize(labels, &bytes, &length) != 0)
+        PyErr_Clear();
+    else if (length <= (Py_ssize_t)sizeof e.text) {
+        memcpy(e.text, bytes, (size_t)length);
+        e.bytes = (uint32_t)length;
+        mpm_exemplar_note(&m->family->store->store, &m->ref, part, &e);
+    }
+    Py_DECREF(labels);
+}
+
 const char counter_inc_doc[] =
     "inc($self, /, amount=1, exemplar=None)\n--\n\n"
     "Add to the counter: one store to memory of this process alone.\n\n"
@@ -64,9 +98,8 @@ counter_inc(PyObject *op, PyObject *const *args, Py_ssize_t n, PyObject *names)
     metric_object *m = (metric_object *)op;
     double amount = 1;
     PyObject *exemplar = NULL;
-    if (!AMOUNT(args, n, names, "amount", "inc", true, amount, &exemplar))
-        return NULL;
-    if (!is_open(m) && !metric_open(m, false))
+    if (!AMOUNT(args, n, names, "amount", "inc", true, amount, &exemplar) ||
+        (!is_open(m) && !metric_open(m, false)))
         return NULL;
     if (amount < 0) {
         PyErr_SetString(
@@ -74,8 +107,35 @@ counter_inc(PyObject *op, PyObject *const *args, Py_ssize_t n, PyObject *names)
             "Counters can only be incremented by non-negative amounts.");
         return NULL;
     }
+    PyObject *labels = NULL;
+    if (exemplar != NULL && !encode(m, exemplar, &labels))
+        return NULL;
     if (m->ref.cell != NULL)
         mpm_counter_add(m->ref.cell, amount);
+    if (labels != NULL)
+        note(m, labels, amount, 0);
+    Py_RETURN_NONE;
+}
+
+const char counter_reset_doc[] =
+    "reset($self, /)\n--\n\n"
+    "Let the counter show zero again, and as created now, for all processes.\n\n"
+    "The price is the store's lock. What others count meanwhile is kept.";
+
+PyObject *
+counter_reset(PyObject *op, PyObject *unused)
+{
+    metric_object *m = (metric_object *)op;
+    if (!is_open(m) && !metric_open(m, false))
+        return NULL;
+    mpm_store *s = &m->family->store->store;
+    mpm_status status = mpm_lock_acquire(&s->heap);
+    if (status == MPM_OK) {
+        status = mpm_series_reset(s, m->family->shape, m->ref.series);
+        mpm_lock_release(&s->heap);
+    }
+    if (status != MPM_OK)
+        tell_private(m->family->store, status);
     Py_RETURN_NONE;
 }
 
@@ -95,6 +155,41 @@ gauge_write(metric_object *m, mpm_write how, double x)
         mpm_ref_write_mode(s, &m->ref, (mpm_mode)m->family->shape->mode, how,
                            x);
     return true;
+}
+
+const char gauge_follow_doc[] =
+    "_follow($self, /)\n--\n\n"
+    "From now on only _write_followed changes the gauge here.";
+
+PyObject *
+gauge_follow(PyObject *op, PyObject *unused)
+{
+    metric_object *m = (metric_object *)op;
+    if (!metric_open(m, false))
+        return NULL;
+    m->followed = true;
+    m->ref.epoch = 0; /* off the hot path: updates have to ask */
+    Py_RETURN_NONE;
+}
+
+const char gauge_write_followed_doc[] =
+    "_write_followed($self, value, /)\n--\n\n"
+    "Set a gauge that follows a function to what the function said.";
+
+PyObject *
+gauge_write_followed(PyObject *op, PyObject *arg)
+{
+    metric_object *m = (metric_object *)op;
+    double value = PyFloat_AsDouble(arg);
+    if (value == -1.0 && PyErr_Occurred())
+        return NULL;
+    m->followed = false;
+    bool written = gauge_write(m, MPM_SET, value);
+    m->followed = true;
+    m->ref.epoch = 0;
+    if (!written)
+        return NULL;
+    Py_RETURN_NONE;
 }
 
 /* prometheus_client refuses relative changes where only the newest counts. */
@@ -212,8 +307,16 @@ histogram_observe(PyObject *op, PyObject *const *args, Py_ssize_t n,
                 &exemplar) ||
         (!is_open(m) && !metric_open(m, false)))
         return NULL;
+    PyObject *labels = NULL;
+    if (exemplar != NULL && !encode(m, exemplar, &labels))
+        return NULL;
     if (m->ref.cell != NULL)
         histogram_write(m, amount);
+    if (labels != NULL) {
+        const mpm_shape *shape = m->family->shape;
+        note(m, labels, amount,
+             mpm_bucket_of(mpm_shape_bounds(shape), shape->bounds, amount));
+    }
     Py_RETURN_NONE;
 }
 

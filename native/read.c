@@ -226,6 +226,17 @@ begin(mpm_reading *into, uint32_t bounds)
         memset(into->buckets, 0, bounds * sizeof *into->buckets);
 }
 
+/* What a reset lets readers subtract. */
+static double
+base_of(const cells *c, uint64_t birth)
+{
+    mpm_shard *shard;
+    mpm_word *cell = c->shards == 0 ? NULL : cell_in(c, 0, &shard);
+    return cell == NULL || mpm_load_acquire(&cell[0]) != birth
+               ? 0
+               : mpm_double(mpm_load_acquire(&cell[1]));
+}
+
 void
 mpm_series_read(mpm_store *s, const mpm_shape *shape, mpm_series *series,
                 uint64_t birth, mpm_reading *into)
@@ -248,4 +259,37 @@ mpm_series_read(mpm_store *s, const mpm_shape *shape, mpm_series *series,
         if (cell != NULL && !mpm_cell_read(cell, kind, count, birth, into))
             count_unsettled(s);
     }
+    if (kind == MPM_COUNTER)
+        into->value -= base_of(&c, birth);
+}
+
+mpm_status
+mpm_series_reset(mpm_store *s, const mpm_shape *shape, mpm_id id)
+{
+    mpm_word *cell;
+    mpm_reading reading = {0};
+    mpm_series *series = mpm_series_at(s, id.index);
+    mpm_shard *shared = mpm_shard_at(s, 0);
+    if (series == NULL || shared == NULL || shape->kind != MPM_COUNTER ||
+        mpm_load_acquire(&series->birth) != id.birth)
+        return MPM_EGONE;
+    uint64_t words = mpm_load_acquire(&series->words);
+    mpm_status status =
+        mpm_shard_reach(s, shared, words, MPM_COUNTER_WORDS, &cell);
+    if (status != MPM_OK)
+        return status;
+    uint64_t stands = mpm_load_acquire(&cell[0]);
+    if (stands != id.birth) {
+        /* Words of the shared shard: somebody may still write in them for a
+         * gauge that they belonged to. */
+        if (stands != 0 && mpm_shard_is_hazardous(s, stands))
+            return MPM_BUSY;
+        mpm_cell_take_up(cell, MPM_COUNTER, MPM_COUNTER_WORDS, id.birth, NULL);
+    }
+    mpm_series_read(s, shape, series, id.birth, &reading);
+    double base = mpm_double(mpm_load_acquire(&cell[1]));
+    mpm_store_release(&cell[1], mpm_bits(base + reading.value));
+    mpm_store_release(&series->created,
+                      mpm_bits((double)mpm_sys_realtime_ns() / 1e9));
+    return MPM_OK;
 }

@@ -40,14 +40,26 @@ rebuild_families(mpm_store *s)
 
 /* Where the words of a record end in the chunk that is being filled. */
 static void
-extend_words(mpm_store *s, mpm_series *series)
+extend_range(mpm_store *s, uint64_t words, uint64_t count)
 {
-    uint64_t words = mpm_load_acquire(&series->words);
-    uint64_t count = mpm_load_acquire(&series->place) >> 32;
     uint64_t end = (words & UINT32_MAX) + count;
     if (count != 0 && words >> 32 == mpm_load_acquire(&s->root->word_chunk) &&
         end > mpm_load_acquire(&s->root->word_next))
         mpm_store_release(&s->root->word_next, end);
+}
+
+static void
+extend_words(mpm_store *s, mpm_series *series)
+{
+    uint64_t count = mpm_load_acquire(&series->place) >> 32;
+    mpm_kind kind = count > MPM_COUNTER_WORDS ? MPM_HISTOGRAM : MPM_COUNTER;
+    extend_range(s, mpm_load_acquire(&series->words), count);
+    for (unsigned size = 0; size < MPM_EXEMPLAR_SIZES; size++) {
+        uint64_t at = mpm_load_acquire(&series->exemplars[size]);
+        if (at != 0)
+            extend_range(s, at - 1,
+                         mpm_exemplar_words(kind, (uint32_t)count, size));
+    }
 }
 
 static mpm_status

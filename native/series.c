@@ -187,8 +187,8 @@ pop_record(mpm_store *s, mpm_kind kind, uint32_t count, uint64_t *index)
 }
 
 /* Cuts a range off the word space.  A cell never crosses a chunk. */
-static mpm_status
-cut_words(mpm_store *s, uint32_t count, uint64_t *words)
+mpm_status
+mpm_words_cut(mpm_store *s, uint32_t count, uint64_t *words)
 {
     mpm_root *root = s->root;
     mpm_word *size;
@@ -227,7 +227,7 @@ get_record(mpm_store *s, mpm_kind kind, uint32_t count, mpm_series **series,
     mpm_status status = mpm_table_reach(&s->heap, &s->root->record, MPM_RECORDS,
                                         *index, false, series);
     if (status == MPM_OK && count != 0)
-        status = cut_words(s, count, &words);
+        status = mpm_words_cut(s, count, &words);
     if (status != MPM_OK)
         return status;
     mpm_store_release(&(*series)->birth, 0);

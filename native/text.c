@@ -150,6 +150,49 @@ add_value(rendering *r, const mpm_label_text *text, mpm_string suffix,
     ADD(r->out, "\n");
 }
 
+/* ` # {trace_id="..."} value time`: OpenMetrics, "Exemplars". */
+static void
+add_exemplar(rendering *r, const mpm_exemplar *e)
+{
+    mpm_buffer *b = r->out;
+    char time[MPM_FLOAT_MAX];
+    ADD(b, " # {");
+    for (uint32_t at = 0; at + 4 <= e->bytes;) {
+        uint16_t length[2];
+        memcpy(length, e->text + at, 4);
+        const char *name = e->text + at + 4;
+        if ((uint64_t)at + 4 + length[0] + length[1] > e->bytes)
+            break; /* damage */
+        if (at != 0)
+            ADD(b, ",");
+        mpm_buffer_add(b, name, length[0]);
+        ADD(b, "=\"");
+        mpm_escape(b, name + length[0], length[1], true);
+        ADD(b, "\"");
+        at += 4u + length[0] + length[1];
+    }
+    ADD(b, "} ");
+    add_float(b, e->value);
+    ADD(b, " ");
+    mpm_buffer_add(b, time, mpm_float_write_repr(time, e->time));
+}
+
+/* A counter or a bucket: what may have an exemplar. */
+static void
+add_counted(rendering *r, const mpm_walk *w, mpm_string suffix,
+            const mpm_string *extra, double value, uint32_t part)
+{
+    mpm_exemplar e;
+    add_sample(r, r->out, w->text, suffix, extra);
+    add_float(r->out, value);
+    if (r->format == MPM_OPENMETRICS &&
+        mpm_exemplar_read(r->store, (mpm_kind)r->shape->kind,
+                          mpm_shape_words(r->shape), w->series, w->series_birth,
+                          part, &e))
+        add_exemplar(r, &e);
+    ADD(r->out, "\n");
+}
+
 static void
 add_created(rendering *r, const mpm_walk *w)
 {
@@ -167,7 +210,7 @@ add_histogram(rendering *r, const mpm_walk *w)
     uint64_t n = 0;
     for (uint32_t i = 0; i < r->shape->bounds; i++) {
         n += r->reading.buckets[i];
-        add_value(r, w->text, SUFFIX("_bucket"), &r->extras[i], (double)n);
+        add_counted(r, w, SUFFIX("_bucket"), &r->extras[i], (double)n, i);
     }
     add_value(r, w->text, SUFFIX("_count"), NULL, (double)n);
     /* OpenMetrics, Histogram: no sum where values may be negative. */
@@ -210,7 +253,7 @@ add_series(rendering *r, const mpm_walk *w)
     const mpm_reading *reading = &r->reading;
     switch (r->shape->kind) {
     case MPM_COUNTER:
-        add_value(r, w->text, SUFFIX("_total"), NULL, reading->value);
+        add_counted(r, w, SUFFIX("_total"), NULL, reading->value, 0);
         add_created(r, w);
         break;
     case MPM_GAUGE:

@@ -129,15 +129,6 @@ _SHAPES = {
     "forks of forks": _fork_after_unshared_count,
     "exec after fork": _exec_after_fork,
 }
-TREES = {
-    "fork": [1.0, 2.0],
-    "double fork": [1.0, 2.0],
-    "fork of a fork": [3.0, 4.0],
-    "fork in a thread": [1.0, 2.0],
-    "fork before the first write": [4.0, 5.0],
-    "forks of forks": [5.0, 6.0],
-    "exec after fork": [1.0, 2.0],
-}
 
 
 def grow(tree: str) -> list[float]:

@@ -1,6 +1,6 @@
 """Programs that tests start: fresh interpreters, each with a bound, each ended by its own id.
 
-A test that needs mpmetrics hands a module-level function to `run`; the function, and whatever
+A test that needs mpmetrics names a module-level function to `run`; the function, and whatever
 processes it starts, do the work in an interpreter that nothing else has touched.
 """
 
@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -109,18 +109,22 @@ class Program:
 
 
 def run(
-    function: Callable[..., Any],
+    function: str,
     *args: Any,
     store: str | os.PathLike[str] | None = None,
     **more: str,
 ) -> Any:
-    """What the function returns in a fresh interpreter; arguments and answer go as JSON."""
+    """
+    What `module:function` returns in a fresh interpreter; arguments and answer go as JSON.
+
+    By name, since whoever imports such a module declares metrics: not in pytest's own process.
+    """
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder, "answer.json")
-        call = [function.__module__, function.__qualname__, json.dumps(args), str(answer)]
+        call = [*function.split(":"), json.dumps(args), str(answer)]
         with Program(["-c", _CALL, *call], environment(store, **more)) as program:
             said = program.finish()
-        assert answer.exists(), f"{function.__qualname__} has no answer:\n{said}"
+        assert answer.exists(), f"{function} has no answer:\n{said}"
         return json.loads(answer.read_text())
 
 

@@ -74,7 +74,8 @@ class Row:
 class Catalog:
     """What is declared in a store, read again only after somebody declared something.
 
-    The price is one walk over the families, some microseconds each, after each declaration."""
+    The price is one walk over the families, some microseconds each, after each declaration; and
+    the store's lock at each scrape while there is a hidden family."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -85,7 +86,7 @@ class Catalog:
 
     def shown(self, registry: str) -> list[Row]:
         """The families of a registry that a scrape shows, the oldest first."""
-        self._refresh()
+        self._forget_hidden()
         return self._shown.get(registry, [])
 
     def winner(self, id_: tuple[int, int]) -> Row | None:
@@ -95,17 +96,21 @@ class Catalog:
 
     def hidden(self) -> list[Row]:
         """The families that another shape of their name hides."""
-        self._refresh()
+        self._forget_hidden()
         return self._hidden
+
+    def _forget_hidden(self) -> None:
+        """Lets those go that have no living declarer: asked anew, since who ends tells nobody."""
+        self._refresh()
+        if self._hidden:
+            self._store.forget([row.id for row in self._hidden])
+            self._refresh()
 
     def _refresh(self) -> None:
         seen = self._store.declarations
-        if seen == self._seen:
-            return
-        self._sort([Row(*row) for row in self._store.catalog()])
-        self._seen = seen
-        if self._hidden:
-            self._store.forget([row.id for row in self._hidden])
+        if seen != self._seen:
+            self._sort([Row(*row) for row in self._store.catalog()])
+            self._seen = seen
 
     def _sort(self, rows: list[Row]) -> None:
         taken: dict[tuple[str, str], Row] = {}

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, Metric
 
-from . import _native, catalog, names, store
+from . import _native, catalog, exemplars, functions, gaugemodes, names, store
 from . import registry as registries
 from .decorators import ExceptionCounter, InprogressTracker, around
-from .samples import FamilyMetric
+from .samples import FamilyMetric, read
 
 if TYPE_CHECKING:
     from ._native import Family
@@ -121,12 +121,18 @@ class MetricBase:
         The family with all its series of all processes.
 
         Another process may have declared another shape since: then that one, which is what every
-        scrape shows. Samples are made when they are looked at.
+        scrape shows. Samples are made when they are looked at. A child gives its own series alone,
+        without its labels, as prometheus_client's does.
         """
         family = self._family
         family.store.settle()
         row = catalog.of(family.store).winner(family.id)
-        return self.describe() if row is None else [FamilyMetric(family.store, row)]
+        if row is not None and not self._labelvalues:
+            return [FamilyMetric(family.store, row)]
+        metrics = self.describe()
+        if row is not None:
+            metrics[0].samples = list(read(family.store, row, self._labelvalues))
+        return metrics
 
     def __str__(self) -> str:
         return f"{self._type}:{self._name}"
@@ -240,10 +246,6 @@ class CounterBase(MetricBase):
         return ExceptionCounter(self, exception)
 
 
-_MODES = ("all", "min", "max", "sum", "mostrecent")
-_LIVE = 16
-
-
 class GaugeBase(MetricBase):
     """
     A value that goes up and down.
@@ -255,7 +257,7 @@ class GaugeBase(MetricBase):
 
     __slots__ = ()
     _type = "gauge"
-    _MULTIPROC_MODES = frozenset(live + mode for live in ("", "live") for mode in _MODES)
+    _MULTIPROC_MODES = gaugemodes.MODES
     _MOST_RECENT_MODES = frozenset(("mostrecent", "livemostrecent"))
 
     def __init__(
@@ -275,10 +277,8 @@ class GaugeBase(MetricBase):
                 f"Invalid multiprocess mode: {multiprocess_mode} "
                 f"(expected one of {', '.join(sorted(self._MULTIPROC_MODES))})"
             )
-        mode = 0
-        if multiprocess_mode is not None:
-            mode = _MODES.index(multiprocess_mode.removeprefix("live")) + 1
-            mode |= _LIVE if multiprocess_mode.startswith("live") else 0
+        full = names.full_name(self._type, name, namespace, subsystem, unit)
+        mode = gaugemodes.number(gaugemodes.override(full) or multiprocess_mode)
         self._declare(
             name,
             documentation,
@@ -296,6 +296,24 @@ class GaugeBase(MetricBase):
 
         def inc(self, amount: float = 1) -> None: ...
         def dec(self, amount: float = 1) -> None: ...
+        def _follow(self) -> None: ...
+        def _write_followed(self, value: float, /) -> None: ...
+
+    def set_function(self, f: Callable[[], float]) -> None:
+        """
+        Let the gauge show what `f` returns; in this process all its other methods do nothing then.
+
+        `f` is called now, in this process's scrapes, and by a thread every few seconds
+        (`functions.INTERVAL`), so that other processes' scrapes show its last value. It is called
+        in this process only, not in its forks.
+        """
+        self._raise_if_not_observable()
+        functions.follow(self, f)
+
+    def collect(self) -> list[Metric]:
+        """As `MetricBase.collect`, after asking the functions that its gauges follow."""
+        functions.refresh(self._family)
+        return super().collect()
 
     def track_inprogress(self) -> InprogressTracker:
         """
@@ -492,6 +510,9 @@ _KINDS = {
     "info": catalog.Kind.INFO,
     "stateset": catalog.Kind.ENUM,
 }
+
+# What the extension encodes the labels of exemplars with.
+encode_exemplar = exemplars.encode
 
 # The classes that users see are made in C over these.
 _native.derive(sys.modules[__name__])

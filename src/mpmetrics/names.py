@@ -44,7 +44,9 @@ def label_names(names: Iterable[object], reserved: Sequence[str]) -> tuple[str, 
     result: list[str] = []
     for name in names:
         if not isinstance(name, str) or not name:
-            raise ValueError(f"Invalid label metric name: {name!r} (expected a str that isn't empty)")
+            raise ValueError(
+                f"Invalid label metric name: {name!r} (expected a str that isn't empty)"
+            )
         if name.startswith("__"):
             raise ValueError(f"Reserved label metric name: {name} (two underscores first)")
         if name in reserved:

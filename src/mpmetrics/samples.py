@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import Metric
-from prometheus_client.samples import Sample
+from prometheus_client.samples import Exemplar, Sample
 
-from . import catalog, created
+from . import catalog, created, exemplars
 from ._native import float_text
 
 if TYPE_CHECKING:
@@ -53,11 +53,17 @@ def _plain(metric: Metric) -> Metric:
     return _rebuild(metric.name, metric.documentation, metric.type, metric.unit, metric.samples)
 
 
-def read(store: Store, row: catalog.Row) -> Iterator[Sample]:
-    """Every sample of a family, as prometheus_client's own classes would give them."""
+def read(store: Store, row: catalog.Row, only: tuple[str, ...] | None = None) -> Iterator[Sample]:
+    """
+    Every sample of a family, as prometheus_client's own classes would give them.
+
+    With `only` those of the series with these label values, without its labels.
+    """
     with_created = created.is_enabled()
     for series in store.read(*row.id):
-        labels = dict(zip(row.labelnames, series[0], strict=True))
+        if only is not None and series[0] != only:
+            continue
+        labels = {} if only is not None else dict(zip(row.labelnames, series[0], strict=True))
         yield from _MAKERS[catalog.Kind(row.kind)](row, labels, series)
         if with_created and row.kind in (
             catalog.Kind.COUNTER,
@@ -67,8 +73,16 @@ def read(store: Store, row: catalog.Row) -> Iterator[Sample]:
             yield Sample(row.name + "_created", labels, series[2])
 
 
+_WITH_CREATED = (catalog.Kind.COUNTER, catalog.Kind.SUMMARY, catalog.Kind.HISTOGRAM)
+
+
+def _exemplars(series: SeriesRow) -> dict[int, Exemplar]:
+    """The newest exemplar of each bucket that has one; a counter is its own bucket 0."""
+    return {part: exemplars.decode(text, value, time) for part, text, value, time in series[7]}
+
+
 def _counter(row: catalog.Row, labels: dict[str, str], series: SeriesRow) -> Iterator[Sample]:
-    yield Sample(row.name + "_total", labels, series[3])
+    yield Sample(row.name + "_total", labels, series[3], None, _exemplars(series).get(0))
 
 
 def _gauge(row: catalog.Row, labels: dict[str, str], series: SeriesRow) -> Iterator[Sample]:
@@ -85,9 +99,11 @@ def _summary(row: catalog.Row, labels: dict[str, str], series: SeriesRow) -> Ite
 
 def _histogram(row: catalog.Row, labels: dict[str, str], series: SeriesRow) -> Iterator[Sample]:
     total = 0.0
-    for bound, count in zip(row.bounds, series[5], strict=True):
+    exemplar = _exemplars(series)
+    for i, (bound, count) in enumerate(zip(row.bounds, series[5], strict=True)):
         total += count
-        yield Sample(row.name + "_bucket", {**labels, "le": float_text(bound)}, total)
+        le = {**labels, "le": float_text(bound)}
+        yield Sample(row.name + "_bucket", le, total, None, exemplar.get(i))
     yield Sample(row.name + "_count", labels, total)
     if row.bounds[0] >= 0:
         yield Sample(row.name + "_sum", labels, series[3])

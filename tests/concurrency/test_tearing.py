@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.concurrency import scrapes
 from tests.programs import run
 
 
@@ -14,7 +13,7 @@ def test_no_scrape_tears(method, nothing_left):
 
     Of a histogram of three buckets, one of sixty, and a summary; nor does a number go back. So it
     is in 500 scrapes by prometheus_client's own renderer."""
-    outcome = run(scrapes.scrape, method, 10_000, 500)
+    outcome = run("tests.concurrency.scrapes:scrape", method, 10_000, 500)
 
     assert [] == outcome["torn"]
     assert 0 == outcome["backwards"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.concurrency import mixed_updates
 from tests.programs import run
 
 
@@ -14,13 +13,13 @@ def test_every_number_is_right(method, nothing_left):
 
     Also that of the parent and of a child that declare none of it, by our renderer and by
     prometheus_client's, and after the writers' death."""
-    outcome = run(mixed_updates.run_all, method)
+    outcome = run("tests.concurrency.mixed_updates:run_all", method)
 
     assert [] == outcome["wrong"]
-    assert 2 * (mixed_updates.PROCESSES + 3) == outcome["pages"]
+    assert 2 * (4 + 1 + 2) == outcome["pages"]
 
 
 @pytest.mark.slow
 def test_every_number_is_right_in_a_named_store(store):
     """So it is in a store that MPMETRICS_STORE names, on another file system."""
-    assert [] == run(mixed_updates.run_all, "spawn", store=store)["wrong"]
+    assert [] == run("tests.concurrency.mixed_updates:run_all", "spawn", store=store)["wrong"]

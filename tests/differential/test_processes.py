@@ -15,7 +15,7 @@ import mpmetrics
 from .programs import EXACT, World, in_any_order, programs
 
 FORK = multiprocessing.get_context("fork")
-SETTINGS = settings(deadline=None, max_examples=25)
+SETTINGS = settings(deadline=None, max_examples=50)
 WORKERS = st.lists(st.integers(0, 2), min_size=20, max_size=20)
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,6 @@ def obey(pipe, world):
     """Runs the calls that it is sent, and says what came of them; None ends it.
 
     By os._exit: what the parent registered for its own end is not to run here."""
-    if os.environ.get('WORKAROUND'): __import__('mpmetrics._native')._native.epoch()
     try:
         while (calls := pipe.recv()) is not None:
             world.outcomes = []
