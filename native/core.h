@@ -407,7 +407,7 @@ typedef struct {
     mpm_word max_series;   /* a family may have; 0: any number */
     mpm_word unsettled;    /* reads that gave up on settling */
     mpm_word dropped;      /* label sets that found no room, all told */
-    mpm_word lost;         /* private numbers that died with their process */
+    mpm_word lost;         /* refs closed while they counted privately */
     mpm_word repairs;      /* how often a dead owner's work was mended */
     mpm_word free_series[MPM_SERIES_HEADS]; /* by words (derived) */
     mpm_table family;                       /* mpm_family */

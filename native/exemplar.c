@@ -155,15 +155,15 @@ mpm_exemplar_read(mpm_store *s, mpm_kind kind, uint32_t count,
                   mpm_series *series, uint64_t birth, uint32_t part,
                   mpm_exemplar *newest)
 {
-    uint64_t shards = mpm_load_acquire(&s->root->shard_count);
+    mpm_shard *shard;
     newest->bytes = 0;
     for (unsigned size = 0; size < MPM_EXEMPLAR_SIZES; size++) {
         uint64_t at = mpm_load_acquire(&series->exemplars[size]);
         uint64_t words = mpm_exemplar_words(kind, count, size);
-        for (uint64_t i = 1; at != 0 && i < shards; i++) {
-            mpm_shard *shard = mpm_shard_at(s, i);
-            mpm_word *cell =
-                shard == NULL ? NULL : mpm_shard_cell(s, shard, at - 1, words);
+        if (at == 0)
+            continue;
+        for (uint64_t i = 1; (shard = mpm_shard_at(s, i)) != NULL; i++) {
+            mpm_word *cell = mpm_shard_cell(s, shard, at - 1, words);
             if (cell != NULL && mpm_load_acquire(&cell[0]) == birth)
                 read_flip(cell + 1 + part * flip_words(size), size, newest);
         }

@@ -172,12 +172,10 @@ lock_patiently(mpm_heap *h)
         uint64_t now = mpm_sys_monotonic_ns();
         if (began == 0)
             began = now;
-        if (owner != 0 && (owner == h->gave_up || now - began >= PATIENCE)) {
+        if (now - began >= PATIENCE || (owner != 0 && owner == h->gave_up)) {
             h->gave_up = owner; /* from now on only try, until it changes */
             return MPM_BUSY;
         }
-        if (now - began >= 2 * PATIENCE)
-            return MPM_BUSY; /* free whenever we look, taken when we try */
         h->wait(pause);
         if (pause < LAST_PAUSE)
             pause *= 2;

@@ -450,11 +450,8 @@ static shard_counts
 count_shards(mpm_store *s)
 {
     shard_counts counts = {0, 0};
-    uint64_t shards = mpm_load_acquire(&s->root->shard_count);
-    for (uint64_t i = 1; i < shards; i++) {
-        mpm_shard *shard = mpm_shard_at(s, i);
-        if (shard == NULL)
-            continue;
+    mpm_shard *shard;
+    for (uint64_t i = 1; (shard = mpm_shard_at(s, i)) != NULL; i++) {
         if (mpm_lease_is_alive(&s->heap, mpm_load_acquire(&shard->owner)))
             counts.processes++;
         else
@@ -475,7 +472,7 @@ store_statistics(PyObject *op, PyObject *unused)
     mpm_root *root = s->root;
     shard_counts shards = count_shards(s);
     return Py_BuildValue(
-        "{s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:n,s:d,s:O}",
+        "{s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:n,s:d,s:O}",
         "file_bytes", mpm_load_acquire(&header->size), "used_bytes",
         mpm_load_acquire(&header->used_bytes), "blocks",
         mpm_load_acquire(&header->used_blocks), "reserve_bytes",
@@ -485,8 +482,9 @@ store_statistics(PyObject *op, PyObject *unused)
         mpm_load_acquire(&root->max_series), "dropped",
         mpm_load_acquire(&root->dropped), "unsettled",
         mpm_load_acquire(&root->unsettled), "repairs",
-        mpm_load_acquire(&root->repairs), "private", PySet_Size(self->pending),
-        "born", (double)header->born_ns / 1e9, "growth_refused",
+        mpm_load_acquire(&root->repairs), "lost", mpm_load_acquire(&root->lost),
+        "private", PySet_Size(self->pending), "born",
+        (double)header->born_ns / 1e9, "growth_refused",
         mpm_load_acquire(&header->wants) != 0 ? Py_True : Py_False);
 }
 

@@ -256,6 +256,8 @@ void
 mpm_ref_close(mpm_store *s, mpm_ref *ref)
 {
     leave_range(s, ref);
+    if (ref->private_cell != NULL && !ref->scratch && !s->heap.read_only)
+        mpm_add_relaxed(&s->root->lost, 1); /* only a count */
     drop_private(ref);
     ref->epoch = 0;
     ref->cell = NULL;

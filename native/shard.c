@@ -61,10 +61,9 @@ mpm_shard_append(mpm_store *s, uint64_t owner)
 static mpm_shard *
 find_own(mpm_store *s)
 {
-    uint64_t shards = mpm_load_acquire(&s->root->shard_count);
-    for (uint64_t i = 1; i < shards; i++) {
-        mpm_shard *shard = mpm_shard_at(s, i);
-        if (shard != NULL && mpm_load_acquire(&shard->owner) == s->heap.lease)
+    mpm_shard *shard;
+    for (uint64_t i = 1; (shard = mpm_shard_at(s, i)) != NULL; i++) {
+        if (mpm_load_acquire(&shard->owner) == s->heap.lease)
             return shard;
     }
     return NULL;
@@ -74,11 +73,8 @@ find_own(mpm_store *s)
 static mpm_shard *
 take_over(mpm_store *s)
 {
-    uint64_t shards = mpm_load_acquire(&s->root->shard_count);
-    for (uint64_t i = 1; i < shards; i++) {
-        mpm_shard *shard = mpm_shard_at(s, i);
-        if (shard == NULL)
-            continue;
+    mpm_shard *shard;
+    for (uint64_t i = 1; (shard = mpm_shard_at(s, i)) != NULL; i++) {
         uint64_t owner = mpm_load_acquire(&shard->owner);
         if (!mpm_lease_is_alive(&s->heap, owner) &&
             mpm_cas_acq_rel(&shard->owner, &owner, s->heap.lease))
@@ -220,10 +216,9 @@ mpm_shard_reach(mpm_store *s, mpm_shard *shard, uint64_t words, uint64_t count,
 bool
 mpm_shard_is_hazardous(mpm_store *s, uint64_t birth)
 {
-    uint64_t shards = mpm_load_acquire(&s->root->shard_count);
-    for (uint64_t i = 1; i < shards; i++) {
-        mpm_shard *shard = mpm_shard_at(s, i);
-        if (shard != NULL && mpm_load_seq_cst(&shard->hazard) == birth &&
+    mpm_shard *shard;
+    for (uint64_t i = 1; (shard = mpm_shard_at(s, i)) != NULL; i++) {
+        if (mpm_load_seq_cst(&shard->hazard) == birth &&
             mpm_lease_is_alive(&s->heap, mpm_load_acquire(&shard->owner)))
             return true;
     }
@@ -233,11 +228,8 @@ mpm_shard_is_hazardous(mpm_store *s, uint64_t birth)
 bool
 mpm_shard_is_declared(mpm_store *s, uint64_t family, uint64_t birth)
 {
-    uint64_t shards = mpm_load_acquire(&s->root->shard_count);
-    for (uint64_t i = 1; i < shards; i++) {
-        mpm_shard *shard = mpm_shard_at(s, i);
-        if (shard == NULL)
-            continue;
+    mpm_shard *shard;
+    for (uint64_t i = 1; (shard = mpm_shard_at(s, i)) != NULL; i++) {
         mpm_word *declared =
             mpm_table_at(&s->heap, &shard->declared, MPM_DECLARED, family);
         if (declared != NULL && mpm_load_acquire(declared) == birth &&
@@ -253,7 +245,7 @@ mpm_shard_declare(mpm_store *s, mpm_id family)
     mpm_word *declared;
     mpm_status status =
         mpm_table_reach(&s->heap, &s->shard->declared, MPM_DECLARED,
-                        family.index, false, &declared);
+                        family.index, true, &declared);
     if (status == MPM_OK)
         mpm_store_release(declared, family.birth);
     return status;

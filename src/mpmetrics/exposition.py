@@ -78,7 +78,7 @@ def _store_of(metric: Metric, encoding: Encoding) -> store.Store | None:
     """The store that can render the metric in C, None if prometheus_client must."""
     if not isinstance(metric, FamilyMetric) or encoding.escaping not in _PLAIN_ESCAPINGS:
         return None
-    return metric.store if metric.row.flags & catalog.PLAIN else None
+    return metric.store if metric.row.flags & catalog.PLAIN and metric.is_untouched else None
 
 
 # They leave names of the legacy character set as they are.

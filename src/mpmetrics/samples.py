@@ -36,6 +36,17 @@ class FamilyMetric(Metric):
     def samples(self, samples: list[Sample]) -> None:
         self._made = samples
 
+    @property
+    def is_untouched(self) -> bool:
+        """Has nobody looked at the samples, nor changed what stands above them?"""
+        row = self.row
+        return self._made is None and (row.name, row.documentation, row.type, row.unit) == (
+            self.name,
+            self.documentation,
+            self.type,
+            self.unit,
+        )
+
     def __deepcopy__(self, memo: object) -> Metric:
         return _plain(self)
 

@@ -49,6 +49,7 @@ class StoreCollector:
             "mpmetrics_dropped_series": numbers["dropped"],
             "mpmetrics_unsettled_reads": numbers["unsettled"],
             "mpmetrics_repairs": numbers["repairs"],
+            "mpmetrics_lost_metrics": numbers["lost"],
         }
         yield shards
         for name, help_, type_ in _FAMILIES[1:]:
@@ -91,6 +92,11 @@ _FAMILIES = (
     (
         "mpmetrics_repairs",
         "Times that the work of a process killed inside the lock was mended.",
+        "counter",
+    ),
+    (
+        "mpmetrics_lost_metrics",
+        "Metrics that went away while they counted in their process's own memory.",
         "counter",
     ),
 )
