@@ -72,6 +72,7 @@ LIMITS = (
     ("MPM_FIRST_CHUNK", "words of the first chunk of the word space"),
     ("MPM_CHUNK", "words of every other one, unless one cell needs more"),
     ("MPM_TEXT_LIMIT", "bytes of one series' label text, at the most"),
+    ("MPM_EXEMPLAR_TEXT", "bytes of an exemplar's labels, at the most"),
     ("MPM_PASSES", "passes of a reader over a moving cell before it gives up"),
 )
 

@@ -512,6 +512,26 @@ get_identity(PyObject *op, void *unused)
                                 (unsigned long long)header->identity[1]);
 }
 
+PyDoc_STRVAR(check_doc,
+             "check($self, /)\n--\n\n"
+             "None, or the first invariant of core.h that doesn't hold.\n\n"
+             "Takes the lock for a walk over all that is in the store.");
+
+static PyObject *
+store_check(PyObject *op, PyObject *unused)
+{
+    store_object *self = (store_object *)op;
+    mpm_store *s = &self->store;
+    uint64_t unreached;
+    mpm_store_enter(s);
+    mpm_status status = mpm_lock_acquire(&s->heap);
+    if (status != MPM_OK)
+        return raise_status(self->state, status, "checking");
+    const char *broken = mpm_store_check(s, &unreached);
+    mpm_lock_release(&s->heap);
+    return broken == NULL ? Py_NewRef(Py_None) : PyUnicode_FromString(broken);
+}
+
 /* ---- the type ------------------------------------------------------------ */
 
 static PyMethodDef methods[] = {
@@ -521,6 +541,7 @@ static PyMethodDef methods[] = {
     {"forget", store_forget, METH_O, forget_doc},
     {"render", store_render, METH_VARARGS, render_doc},
     {"read", store_read, METH_VARARGS, read_doc},
+    {"check", store_check, METH_NOARGS, check_doc},
     {"settle", store_settle, METH_NOARGS, settle_doc},
     {"statistics", store_statistics, METH_NOARGS, statistics_doc},
     {NULL},

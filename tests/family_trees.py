@@ -19,7 +19,7 @@ from mpmetrics import Counter, Gauge, _native, generate_latest, store
 
 JOBS = Counter("jobs", "Jobs done.")
 THREADED = Counter("threaded", "Jobs done by threads.", ["thread"])
-LIMIT = 60.0
+LIMIT = 30.0
 
 
 def jobs() -> float:

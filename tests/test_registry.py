@@ -4,6 +4,7 @@ import gc
 import subprocess
 import sys
 import textwrap
+import weakref
 
 import prometheus_client
 import pytest
@@ -63,27 +64,16 @@ def test_identity_stays():
     assert identity_of(registry) is identity_of(registry)
 
 
-def test_unnamed_at_module_level_is_the_nth():
+def test_unnamed_at_module_level_is_the_nth(run):
     """The registries of an imported module are its n-th, so that other processes find them."""
-    code = "import declaring, mpmetrics.registry as r; print(r.identity_of(declaring.ONE).name)"
-    code += "; print(r.identity_of(declaring.TWO).name, r.identity_of(declaring.ONE).private)"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(_folder_of_module())
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True, text=True, cwd=_folder_of_module(),
-        )  # fmt: skip
+    printed = run("""
+        import declaring, mpmetrics.registry
+        for registry in (declaring.ONE, declaring.TWO):
+            identity = mpmetrics.registry.identity_of(registry)
+            print(identity.name, identity.private)
+    """)
 
-    assert ["module:declaring:0", "module:declaring:1", "False"] == done.stdout.split(), done.stderr
-
-
-def _folder_of_module():
-    import tempfile
-    from pathlib import Path
-
-    folder = Path(tempfile.mkdtemp())
-    (folder / "declaring.py").write_text(MODULE)
-    return str(folder)
+    assert ["module:declaring:0", "False", "module:declaring:1", "False"] == printed
 
 
 def test_module_level_registries_are_shared(run, tmp_path):
@@ -368,8 +358,6 @@ def test_unregistered_metrics_leave_nothing(run):
 
 def test_dropped_registry_is_freed():
     """Nothing of ours keeps a registry alive, nor the metrics in it."""
-    import weakref
-
     registry = mpmetrics.CollectorRegistry()
     counter = Counter("m", "h", ["a"], registry=registry)
     counter.labels("x").inc()

@@ -89,6 +89,11 @@ class Catalog:
         self._forget_hidden()
         return self._shown.get(registry, [])
 
+    def all_shown(self) -> list[Row]:
+        """The same of every registry."""
+        self._refresh()
+        return [row for rows in self._shown.values() for row in rows]
+
     def winner(self, id_: tuple[int, int]) -> Row | None:
         """What is shown in the place of this family: mostly itself. None if it is dead."""
         self._refresh()

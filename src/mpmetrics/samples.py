@@ -12,7 +12,7 @@ from . import catalog, created, exemplars
 from ._native import float_text
 
 if TYPE_CHECKING:
-    from ._native import SeriesRow, Store
+    from ._native import Store, _SeriesRow
 
 
 class FamilyMetric(Metric):
@@ -87,28 +87,28 @@ def read(store: Store, row: catalog.Row, only: tuple[str, ...] | None = None) ->
 _WITH_CREATED = (catalog.Kind.COUNTER, catalog.Kind.SUMMARY, catalog.Kind.HISTOGRAM)
 
 
-def _exemplars(series: SeriesRow) -> dict[int, Exemplar]:
+def _exemplars(series: _SeriesRow) -> dict[int, Exemplar]:
     """The newest exemplar of each bucket that has one; a counter is its own bucket 0."""
     return {part: exemplars.decode(text, value, time) for part, text, value, time in series[7]}
 
 
-def _counter(row: catalog.Row, labels: dict[str, str], series: SeriesRow) -> Iterator[Sample]:
+def _counter(row: catalog.Row, labels: dict[str, str], series: _SeriesRow) -> Iterator[Sample]:
     yield Sample(row.name + "_total", labels, series[3], None, _exemplars(series).get(0))
 
 
-def _gauge(row: catalog.Row, labels: dict[str, str], series: SeriesRow) -> Iterator[Sample]:
+def _gauge(row: catalog.Row, labels: dict[str, str], series: _SeriesRow) -> Iterator[Sample]:
     for pid, value in series[6] or ():
         yield Sample(row.name, {**labels, "pid": str(pid)}, value)
     if series[6] is None and series[3] is not None:
         yield Sample(row.name, labels, series[3])
 
 
-def _summary(row: catalog.Row, labels: dict[str, str], series: SeriesRow) -> Iterator[Sample]:
+def _summary(row: catalog.Row, labels: dict[str, str], series: _SeriesRow) -> Iterator[Sample]:
     yield Sample(row.name + "_count", labels, float(series[4]))
     yield Sample(row.name + "_sum", labels, series[3])
 
 
-def _histogram(row: catalog.Row, labels: dict[str, str], series: SeriesRow) -> Iterator[Sample]:
+def _histogram(row: catalog.Row, labels: dict[str, str], series: _SeriesRow) -> Iterator[Sample]:
     total = 0.0
     exemplar = _exemplars(series)
     for i, (bound, count) in enumerate(zip(row.bounds, series[5], strict=True)):
@@ -120,13 +120,13 @@ def _histogram(row: catalog.Row, labels: dict[str, str], series: SeriesRow) -> I
         yield Sample(row.name + "_sum", labels, series[3])
 
 
-def _info(row: catalog.Row, labels: dict[str, str], series: SeriesRow) -> Iterator[Sample]:
+def _info(row: catalog.Row, labels: dict[str, str], series: _SeriesRow) -> Iterator[Sample]:
     pairs = series[1]
     info = dict(zip(pairs[::2], pairs[1::2], strict=True))
     yield Sample(row.name + "_info", {**labels, **info}, 1.0)
 
 
-def _enum(row: catalog.Row, labels: dict[str, str], series: SeriesRow) -> Iterator[Sample]:
+def _enum(row: catalog.Row, labels: dict[str, str], series: _SeriesRow) -> Iterator[Sample]:
     for index, state in enumerate(row.states):
         yield Sample(row.name, {**labels, row.name: state}, 1.0 if index == series[4] else 0.0)
 

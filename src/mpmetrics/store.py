@@ -68,12 +68,19 @@ def _find(make: bool) -> Store | None:
 
 def _named(path: str) -> Store:
     """The store at this path; if it can't be used, one of this process's own, and a line."""
-    persist = os.environ.get("MPMETRICS_PERSIST", "").lower() in ("1", "true", "yes", "on")
     try:
-        return storefile.join(path, persist, _max_series())
+        return join_named(path)
     except OSError as error:
         log.error("counting by itself, since MPMETRICS_STORE can't be used: %s", error)
         return storefile.make_unnamed(_max_series())
+
+
+def join_named(path: str) -> Store:
+    """The store at `path` as MPMETRICS_PERSIST and MPMETRICS_MAX_SERIES say.
+
+    Raises StoreError or OSError if it can't be used."""
+    persist = os.environ.get("MPMETRICS_PERSIST", "").lower() in ("1", "true", "yes", "on")
+    return storefile.join(path, persist, _max_series())
 
 
 def _max_series() -> int:
@@ -110,6 +117,15 @@ def _is_ours(folder: str) -> bool:
 def _new() -> Store:
     """A new store; its name says which process made it."""
     global _made_up
+    store = make_up()
+    _made_up = store.path is not None
+    return store
+
+
+def make_up() -> Store:
+    """A new store for a run, in a folder of this user's; without a name if there can't be one.
+
+    Removes what those left who were killed before they could."""
     pid = os.getpid()
     for folder in _candidates():
         with contextlib.suppress(OSError):
@@ -117,16 +133,19 @@ def _new() -> Store:
         if not _is_ours(folder):
             continue
         try:
-            for name in os.listdir(folder):  # of those who were killed before they could
+            for name in os.listdir(folder):
                 storefile.remove_if_unused(f"{folder}/{name}")
             name = f"{pid}-{processes.start_time(pid)}-{token_hex(4)}"
-            store = storefile.make(f"{folder}/{name}", _max_series())
+            return storefile.make(f"{folder}/{name}", _max_series())
         except OSError as error:
             log.debug("no store in %s: %s", folder, error)
-        else:
-            _made_up = True
-            return store
     return storefile.make_unnamed(_max_series())
+
+
+def made_up_paths() -> list[str]:
+    """Where the stores are that were made up for runs of this user."""
+    folders = filter(_is_ours, _candidates())
+    return [f"{folder}/{name}" for folder in folders for name in sorted(os.listdir(folder))]
 
 
 # ---- a parent's ----------------------------------------------------------------------------------

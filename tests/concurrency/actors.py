@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-LIMIT = 60.0
+LIMIT = 30.0
 
 
 def _serve(connection: Any) -> None:

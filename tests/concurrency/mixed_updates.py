@@ -11,7 +11,7 @@ PROCESSES = 4
 THREADS = 4
 UPDATES = 100_000  # of each thread
 CODES = ("200", "404", "500")
-LIMIT = 60.0
+LIMIT = 30.0
 
 
 class Declared:

@@ -11,7 +11,7 @@ from mpmetrics import Histogram, Summary, generate_latest
 SECONDS = Histogram("seconds", "A histogram.", buckets=(0.5, 2.0))
 SIZE = Summary("size", "A summary.")
 WIDE = Histogram("wide", "With labels and many buckets.", ["code"], buckets=range(1, 60))
-LIMIT = 60.0
+LIMIT = 30.0
 NUMBER = re.compile(
     rb'^(seconds|size|wide)(_bucket\{(?:code="a",)?le="\+Inf"\}|_count|_sum)(?:\{code="a"\})? (.*)$',
     re.MULTILINE,

@@ -18,7 +18,7 @@ SIZE = Summary("size", "A summary.")
 JOBS = Counter("jobs", "A counter.")
 LEVEL = Gauge("level", "A gauge with a mode.", multiprocess_mode="sum")
 LABELLED = Counter("labelled", "Made anew all the time.", ["n"])
-LIMIT = 60.0
+LIMIT = 30.0
 KINDS = ("seconds_count", "size_count", "jobs_total", "level")
 
 

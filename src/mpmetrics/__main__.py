@@ -1,0 +1,161 @@
+"""The command line: `mpmetrics`, or `python -m mpmetrics`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+from . import catalog, reader, runner, store, storefile
+from ._native import StoreError
+from .endpoints import start_http_server
+from .exposition import render
+from .negotiation import Encoding, Format
+
+_FORMATS = {"text": Format.TEXT, "openmetrics": Format.OPENMETRICS}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Does what the arguments say; returns the status to exit with."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.do(options)
+    except OSError as error:
+        print(f"mpmetrics: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mpmetrics", description="Metrics of several processes.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run a command, all its processes with one store")
+    run.add_argument("--store", metavar="PATH", help="the store; else one is made up for the run")
+    run.add_argument("--listen", metavar="HOST:PORT", type=_address, help="serve /metrics there")
+    run.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...")
+    run.set_defaults(do=_run)
+
+    serve = commands.add_parser("serve", help="serve a store's metrics, read only")
+    serve.add_argument("--listen", metavar="HOST:PORT", type=_address, default=("127.0.0.1", 9090))
+    _add_path(serve)
+    serve.set_defaults(do=_serve)
+
+    dump = commands.add_parser("dump", help="one scrape to standard output, also post mortem")
+    dump.add_argument("--format", choices=_FORMATS, default="text")
+    _add_path(dump)
+    dump.set_defaults(do=_dump)
+
+    check = commands.add_parser("check", help="verify a store, and say what is in it")
+    _add_path(check)
+    check.set_defaults(do=_check)
+
+    remove = commands.add_parser("remove", help="remove a store that no process has")
+    _add_path(remove)
+    remove.set_defaults(do=_remove)
+
+    list_ = commands.add_parser("list", help="the stores made up for programs of this user")
+    list_.set_defaults(do=_list)
+    return parser
+
+
+def _add_path(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", nargs="?", metavar="PATH", help="else MPMETRICS_STORE")
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or not host:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+def _path(options: argparse.Namespace) -> str:
+    path = options.path or os.environ.get("MPMETRICS_STORE")
+    if not path:
+        raise StoreError("name a PATH, or set MPMETRICS_STORE")
+    return str(path)
+
+
+# ---- the commands --------------------------------------------------------------------------------
+
+
+def _run(options: argparse.Namespace) -> int:
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not command:
+        raise StoreError("run what? mpmetrics run [OPTIONS] -- COMMAND ...")
+    named = options.store or os.environ.get("MPMETRICS_STORE")
+    joined = store.join_named(named) if named else store.make_up()
+    if joined.path is None:
+        raise StoreError("no folder on tmpfs to make a store in; name one with --store PATH")
+    path = os.path.abspath(joined.path)
+    return runner.run(command, joined, path, made_up=not named, listen=options.listen)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    path = _path(options)
+    host, port = options.listen
+    server, _ = start_http_server(port, host, reader.StoreReader(path))
+    print(f"serving {path} on http://{host}:{server.server_port}/metrics", flush=True)
+    threading.Event().wait()
+    return 0
+
+
+def _dump(options: argparse.Namespace) -> int:
+    reader.open_read_only(_path(options))  # says why, if it can't
+    page = render(reader.StoreReader(_path(options)), Encoding(_FORMATS[options.format]))
+    sys.stdout.buffer.write(page)
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    path = _path(options)
+    live = reader.open_read_only(path)
+    numbers = live.statistics()
+    joined = storefile.join_existing(path)
+    if joined is None:  # post mortem: nothing in the file may change
+        joined = storefile.copy_unnamed(path)
+    broken = joined.check()
+    rows = catalog.of(joined)
+    born = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(numbers["born"]))
+    print(f"{path}: {'whole' if broken is None else 'DAMAGED: ' + broken}")
+    print(f"  made {born}, {numbers['file_bytes']:,} bytes, {numbers['used_bytes']:,} used")
+    print(f"  {numbers['processes']} living processes, {numbers['free_shards']} free shards")
+    print(f"  {len(rows.all_shown())} families shown, {numbers['series']:,} series")
+    for row in rows.hidden():
+        newer = rows.winner(row.id)
+        shown = "another" if newer is None else f"the {newer.type} {newer.name}"
+        print(f"  hidden: the {row.type} {row.name} with labels {row.labelnames}, by {shown}")
+    return 0 if broken is None else 1
+
+
+def _remove(options: argparse.Namespace) -> int:
+    path = _path(options)
+    with storefile.opened(path):
+        pass  # says why, if it is no store of ours
+    storefile.remove_if_unused(path)
+    if os.path.exists(path):
+        raise StoreError(f"{path} is in use; stop its processes first")
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    for path in store.made_up_paths():
+        try:
+            numbers = reader.open_read_only(path).statistics()
+        except OSError as error:
+            print(f"{shlex.quote(path)}  {error}")
+            continue
+        born = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(numbers["born"]))
+        print(f"{shlex.quote(path)}  since {born}  {numbers['processes']} processes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
