@@ -1,4 +1,4 @@
-"""The documentation is true: its examples run, its links and names exist, its drawings are current."""
+"""The documentation is true: examples run, links and names exist, the drawings are current."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ PAGES = sorted(
 )
 
 # A block of Python, and, if one follows at once, the text that it prints.
-SNIPPET = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
+SNIPPET = re.compile(
+    r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
+)
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 TEST = re.compile(r"`((?:native/)?tests/[\w/]+\.(?:py|c))(?:::(\w+))?`")

@@ -109,6 +109,8 @@ if sys.platform == "linux":
         start_wsgi_server as start_wsgi_server,
     )
     from .exposition import generate_latest as generate_latest
+    from .named import Store as Store
+    from .named import StoreStatistics as StoreStatistics
     from .registry import CollectorRegistry as CollectorRegistry
     from .registry import foreign_of
     from .selfmetrics import StoreCollector as StoreCollector

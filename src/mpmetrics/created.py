@@ -8,8 +8,16 @@ from __future__ import annotations
 
 import functools
 import os
+from typing import TYPE_CHECKING
 
-from prometheus_client import Counter, disable_created_metrics, enable_created_metrics
+from prometheus_client import Counter
+
+if TYPE_CHECKING:  # theirs have no types
+
+    def disable_created_metrics() -> None: ...
+    def enable_created_metrics() -> None: ...
+else:
+    from prometheus_client import disable_created_metrics, enable_created_metrics
 
 __all__ = ["disable_created_metrics", "enable_created_metrics", "is_enabled"]
 

@@ -1,0 +1,51 @@
+"""What processes of several plays do; called in an interpreter of its own and in its children."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import mpmetrics
+from mpmetrics import store
+from tests.concurrency.actors import Actor
+from tests.concurrency.declaring import KEPT, both, declare_with, page
+
+__all__ = ["KEPT", "Actor", "actors", "both", "call", "have", "page", "statistics"]
+
+
+@contextmanager
+def actors(method: str, count: int) -> Iterator[list[Actor]]:
+    """That many children of this process."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Actor(method)) for _ in range(count)]
+
+
+def have(kind: str, key: str, args: list[Any], options: dict[str, Any] | None = None) -> None:
+    """Declares a metric, unless the process was forked from one that has it."""
+    if key not in KEPT:
+        declare_with(kind, key, args, options or {})
+
+
+def call(key: str, labels: list[str], name: str, *args: Any) -> Any:
+    """Calls a method of the metric, or of the child with these labels."""
+    metric = KEPT[key].labels(*labels) if labels else KEPT[key]
+    return getattr(metric, name)(*args)
+
+
+def statistics() -> dict[str, Any]:
+    numbers = store.current().statistics()
+    return {name: value for name, value in numbers.items() if isinstance(value, int | float | str)}
+
+
+def pid() -> int:
+    return os.getpid()
+
+
+def openmetrics(registry: Any = mpmetrics.REGISTRY) -> str:
+    """A scrape by our renderer, as OpenMetrics."""
+    from mpmetrics.exposition import render
+    from mpmetrics.negotiation import Encoding, Format
+
+    return render(registry, Encoding(Format.OPENMETRICS, "underscores")).decode()
