@@ -66,6 +66,26 @@ def _find(make: bool) -> Store | None:
     return _parents() or (_new() if make else None)
 
 
+def adopt(path: str, persist: bool) -> Store:
+    """
+    Makes the store at `path` this process's, and that of every process that it starts.
+
+    Raises StoreError if metrics of this process live in another already.
+    """
+    global _current
+    path = os.path.abspath(path)
+    if _current is not None and _current.path != path:
+        raise StoreError(
+            f"metrics of this process live in {_current.path or 'a store without a name'} already; "
+            f"name the store before the first metric is declared"
+        )
+    if _current is None:
+        _current = storefile.join(path, persist, _max_series())
+        os.environ["MPMETRICS_STORE"] = path
+        _announce()
+    return _current
+
+
 def _named(path: str) -> Store:
     """The store at this path; if it can't be used, one of this process's own, and a line."""
     try:
