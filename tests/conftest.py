@@ -52,10 +52,11 @@ def store(tmp_path: Path, nothing_left: None) -> Path:
 def _left_over() -> set[str]:
     """Made-up stores that nobody has."""
     names = os.listdir(MADE_UP) if MADE_UP.exists() else []
-    return {name for name in names if not _is_attached(MADE_UP / name)}
+    return {name for name in names if not is_attached(MADE_UP / name)}
 
 
-def _is_attached(path: Path) -> bool:
+def is_attached(path: Path) -> bool:
+    """Has anybody this store? Who is just removing it counts, too."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:

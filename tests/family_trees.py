@@ -370,3 +370,36 @@ def child_declares(method: str) -> list[float]:
     child.join(LIMIT)
     assert child.exitcode == 0
     return [_late(), _late()]
+
+
+def close_everything() -> list[float]:
+    """Totals after all descriptors but the standard ones were closed, and their numbers reused."""
+    count()
+    os.closerange(3, 1000)
+    files = [os.open("/dev/null", os.O_RDONLY) for _ in range(300)]
+    count()
+    totals = [jobs()]
+    reap(forked(count))
+    totals.append(jobs())
+    for i in range(300):
+        THREADED.labels(f"after {i}").inc()  # enough for the file to grow
+    count()
+    totals.append(jobs())
+    for fd in files:
+        os.fstat(fd)  # nobody else closed it
+    return totals
+
+
+def many_scrapes() -> list[int]:
+    def numbers() -> tuple[int, int]:
+        with open("/proc/self/maps") as maps:
+            return len(os.listdir("/proc/self/fd")), sum("mpmetrics-" in line for line in maps)
+
+    count()
+    jobs()
+    before = numbers()
+    for i in range(1000):
+        jobs()
+        Counter(f"family_{i % 100}", "h", registry=None).inc()
+    after = numbers()
+    return [after[0] - before[0], after[1] - before[1]]

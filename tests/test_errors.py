@@ -114,12 +114,21 @@ OURS_ALONE = {
     "empty-label": (ValueError, lambda r: mpmetrics.Counter("a", "h", [""], registry=r)),
     "label-no-str": (ValueError, lambda r: mpmetrics.Counter("a", "h", [1], registry=r)),
     "label-twice": (ValueError, lambda r: mpmetrics.Counter("a", "h", ["b", "b"], registry=r)),
-    "bucket-twice": (ValueError, lambda r: mpmetrics.Histogram("a", "h", buckets=[1, 1], registry=r)),
-    "bucket-nan": (ValueError, lambda r: mpmetrics.Histogram("a", "h", buckets=[NAN, 1], registry=r)),
+    "bucket-twice": (
+        ValueError,
+        lambda r: mpmetrics.Histogram("a", "h", buckets=[1, 1], registry=r),
+    ),
+    "bucket-nan": (
+        ValueError,
+        lambda r: mpmetrics.Histogram("a", "h", buckets=[NAN, 1], registry=r),
+    ),
     "state-twice": (ValueError, lambda r: mpmetrics.Enum("a", "h", states=["x", "x"], registry=r)),
     "state-no-str": (ValueError, lambda r: mpmetrics.Enum("a", "h", states=[1, 2], registry=r)),
     "help-no-str": (TypeError, lambda r: mpmetrics.Counter("a", None, registry=r)),
-    "labelvalues": (TypeError, lambda r: mpmetrics.Counter("a", "h", registry=r, _labelvalues=["x"])),
+    "labelvalues": (
+        TypeError,
+        lambda r: mpmetrics.Counter("a", "h", registry=r, _labelvalues=["x"]),
+    ),
     "parent-info": (ValueError, lambda r: r.infos.info({"a": "b"})),
     "child-remove": (ValueError, lambda r: r.labelled.labels("x").remove("x")),
     "empty-registry-name": (ValueError, lambda r: mpmetrics.CollectorRegistry(name="")),
@@ -223,7 +232,7 @@ def test_errors_change_nothing(name):
 
 def test_reserved_labels_are_named():
     """Users match on "Reserved label metric name: ..."."""
-    with pytest.raises(ValueError, match="^Reserved label metric name: __x"):
+    with pytest.raises(ValueError, match=r"^Reserved label metric name: __x"):
         mpmetrics.Counter("a", "h", ["__x"], registry=None)
 
 
@@ -235,9 +244,9 @@ def test_legacy_validation(labelname):
     validation.enable_legacy_validation()
     try:
         for library in (prometheus_client, mpmetrics):
-            with pytest.raises(ValueError, match="^Invalid label metric name: "):
+            with pytest.raises(ValueError, match=r"^Invalid label metric name: "):
                 library.Counter("a", "h", [labelname], registry=None)
-            with pytest.raises(ValueError, match="^invalid metric name "):
+            with pytest.raises(ValueError, match=r"^invalid metric name "):
                 library.Counter(labelname, "h", registry=None)
     finally:
         validation.disable_legacy_validation()

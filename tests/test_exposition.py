@@ -121,7 +121,7 @@ def openmetrics_page(registry, escaping="underscores"):
 
 @pytest.mark.usefixtures("without_created")
 def test_golden_text(registry):
-    """The text format, to the byte; prometheus_client writes the same of our registry and theirs."""
+    """The text format, to the byte: what prometheus_client writes of our registry and theirs."""
     theirs = prometheus_client.CollectorRegistry()
     fill(mpmetrics, registry), fill(prometheus_client, theirs)
 
@@ -132,7 +132,7 @@ def test_golden_text(registry):
 
 @pytest.mark.usefixtures("without_created")
 def test_golden_openmetrics(registry):
-    """OpenMetrics 1.0, to the byte; prometheus_client writes the same of our registry and theirs."""
+    """OpenMetrics 1.0, to the byte: what prometheus_client writes of our registry and theirs."""
     theirs = prometheus_client.CollectorRegistry()
     fill(mpmetrics, registry), fill(prometheus_client, theirs)
 
@@ -155,7 +155,7 @@ def test_family_without_series(registry):
 
 
 def test_openmetrics_keeps_colons(registry):
-    """A colon stays in OpenMetrics (prometheus_client: in HELP and TYPE only, so nobody joins them)."""
+    """A colon stays in OpenMetrics (prometheus_client keeps it in HELP and TYPE alone)."""
     mpmetrics.Gauge("job:rate", "help", registry=registry).set(1)
 
     assert "\njob:rate 1.0\n" in openmetrics_page(registry)
@@ -166,7 +166,9 @@ def test_openmetrics_keeps_colons(registry):
 UTF_8 = {
     "name": lambda lib, r: lib.Gauge("my.né me", "h", registry=r).set(1),
     "counter": lambda lib, r: lib.Counter("a.b", "h", ["c"], registry=r).labels("x").inc(),
-    "histogram": lambda lib, r: lib.Histogram("a.b", "h", ["c d"], buckets=[1], registry=r).labels("x"),
+    "histogram": lambda lib, r: lib.Histogram("a.b", "h", ["c d"], buckets=[1], registry=r).labels(
+        "x"
+    ),
     "label": lambda lib, r: lib.Gauge("m", "h", ["a.b", "c"], registry=r).labels("x", "y").set(1),
     "info": lambda lib, r: lib.Info("m", "h", registry=r).info({"a.b": "x", "é": "y"}),
     "enum": lambda lib, r: lib.Enum("a.b", "h", states=["x", "y"], registry=r).state("y"),
@@ -297,7 +299,11 @@ def test_registered_in_two(registry):
 # ---- Metric objects ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("clone", [copy.deepcopy, copy.copy, lambda m: pickle.loads(pickle.dumps(m))],
+def through_pickle(metric):
+    return pickle.loads(pickle.dumps(metric))
+
+
+@pytest.mark.parametrize("clone", [copy.deepcopy, copy.copy, through_pickle],
                          ids=["deepcopy", "copy", "pickle"])  # fmt: skip
 def test_metric_is_cloned(clone, registry):
     """A collected Metric is copied and pickled; the copy keeps its samples, whatever counts on."""
@@ -402,9 +408,9 @@ def test_names_over_http(registry):
 
     page = get(registry, QUERY_STRING="name[]=size_bytes_sum&name[]=phase&name[]=absent")[2]
     samples = [line for line in page.splitlines() if not line.startswith("#")]
-    assert sorted(['phase{phase="idle"} 0.0', 'phase{phase="busy"} 1.0', "size_bytes_sum 1e+06"]) == (
-        sorted(samples)
-    )
+    assert sorted(
+        ['phase{phase="idle"} 0.0', 'phase{phase="busy"} 1.0', "size_bytes_sum 1e+06"]
+    ) == (sorted(samples))
 
 
 # ---- several processes ---------------------------------------------------------------------------
@@ -443,7 +449,7 @@ def test_process_collectors_left_out():
 
 
 def test_scrape_by_a_process_that_declared_nothing():
-    """A process without declarations shows what its parent's other child declared after the fork."""
+    """A process shows what its child declared after the fork, by every way to ask."""
     shown = in_fresh_interpreter("""
         import os, mpmetrics
         mpmetrics.Gauge("first", "h").set(1)
@@ -454,7 +460,8 @@ def test_scrape_by_a_process_that_declared_nothing():
         print(mpmetrics.REGISTRY.get_sample_value("late_total", {"a": "x"}))
         page = mpmetrics.generate_latest().decode()
         print('late_total{a="x"}' in page, page.count("# TYPE late_total"))
-        print(len(mpmetrics.generate_latest(mpmetrics.REGISTRY.restricted_registry(["late_total"]))) > 0)
+        late = mpmetrics.REGISTRY.restricted_registry(["late_total"])
+        print(len(mpmetrics.generate_latest(late)) > 0)
     """)
 
     assert ["3.0", "True", "1", "True"] == shown

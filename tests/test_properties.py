@@ -8,11 +8,7 @@ from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-
-import mpmetrics
-from mpmetrics._native import float_text
-from mpmetrics.exposition import render
-from mpmetrics.negotiation import ESCAPINGS, Encoding, Format
+from prometheus_client.utils import floatToGoString
 from tests.differential.programs import (
     Call,
     Declaration,
@@ -23,6 +19,11 @@ from tests.differential.programs import (
     without_created,
 )
 
+import mpmetrics
+from mpmetrics._native import float_text
+from mpmetrics.exposition import render
+from mpmetrics.negotiation import ESCAPINGS, Encoding, Format
+
 SETTINGS = settings(deadline=None, max_examples=60)
 
 # What prometheus_client's parsers read back as it was written: they strip and split some texts.
@@ -32,8 +33,6 @@ READABLE = st.text(st.sampled_from('aZ0 _é😀"\\\n,={}#'), max_size=6)
 @given(st.floats())
 def test_numbers_are_written_as_theirs(number):
     """Any float is written as prometheus_client writes it, and read back as itself."""
-    from prometheus_client.utils import floatToGoString
-
     assert floatToGoString(number) == float_text(number)
     assert repr(number) == repr(float(float_text(number)))
 
@@ -111,8 +110,9 @@ def readable_programs(draw):
 
 @SETTINGS
 @given(readable_programs())
-@pytest.mark.parametrize(("format_", "parse"), [(Format.TEXT, parse_text),
-                                                (Format.OPENMETRICS, parse_openmetrics)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("format_", "parse"), [(Format.TEXT, parse_text), (Format.OPENMETRICS, parse_openmetrics)]
+)
 def test_pages_are_read_back(format_, parse, program):
     """prometheus_client's parsers read from our page the samples that collect() gives."""
     ours, _ = ours_and_theirs(program)

@@ -49,7 +49,7 @@ def value(registry, name="m_total", **labels):
 
 
 def test_identities():
-    """The default one's is empty, a named one's its name; an unnamed one in a function is private."""
+    """The default one's is empty, a named one's its name; one made in a function is private."""
     assert "" == identity_of(mpmetrics.REGISTRY).name
     assert not identity_of(mpmetrics.REGISTRY).private
     assert "named:x" == identity_of(mpmetrics.CollectorRegistry(name="x")).name
@@ -140,7 +140,8 @@ def test_private_registry_is_not_shared(run, tmp_path):
             r = mpmetrics.CollectorRegistry()
             g = mpmetrics.Gauge("g", "h", registry=r)
             g.set(1)
-            print(subprocess.run([sys.executable, "other.py"], capture_output=True, text=True).stdout)
+            other = [sys.executable, "other.py"]
+            print(subprocess.run(other, capture_output=True, text=True).stdout)
             print(r.get_sample_value("g"))
         main()
         """,

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-
 from tests.programs import LIMIT, Program, environment, run
 
 pytestmark = pytest.mark.usefixtures("nothing_left")

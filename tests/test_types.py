@@ -132,7 +132,15 @@ Summary("s", "help").time()(3)
 
 def mypy(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
     cache = Path(__file__).parents[1] / ".mypy_cache"
-    command = [sys.executable, "-m", "mypy", "--strict", f"--cache-dir={cache}", *options, str(path)]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        f"--cache-dir={cache}",
+        *options,
+        str(path),
+    ]
     return subprocess.run(command, capture_output=True, text=True, cwd=path.parent)
 
 
@@ -156,9 +164,7 @@ def test_wrong_use_is_rejected(tmp_path):
 
     checked = mypy(path)
 
-    found = {
-        int(line.split(":")[1]) for line in checked.stdout.splitlines() if ": error:" in line
-    }
+    found = {int(line.split(":")[1]) for line in checked.stdout.splitlines() if ": error:" in line}
     missed = set(range(2, 2 + len(WRONG.splitlines()))) - found
     assert not missed, [WRONG.splitlines()[line - 2] for line in missed]
 

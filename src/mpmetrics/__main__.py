@@ -39,6 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run a command, all its processes with one store")
     run.add_argument("--store", metavar="PATH", help="the store; else one is made up for the run")
     run.add_argument("--listen", metavar="HOST:PORT", type=_address, help="serve /metrics there")
+    run.add_argument(
+        "--no-patch", action="store_true", help="leave prometheus_client's classes as they are"
+    )
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...")
     run.set_defaults(do=_run)
 
@@ -95,7 +98,14 @@ def _run(options: argparse.Namespace) -> int:
     if joined.path is None:
         raise StoreError("no folder on tmpfs to make a store in; name one with --store PATH")
     path = os.path.abspath(joined.path)
-    return runner.run(command, joined, path, made_up=not named, listen=options.listen)
+    return runner.run(
+        command,
+        joined,
+        path,
+        made_up=not named,
+        listen=options.listen,
+        patch=not options.no_patch,
+    )
 
 
 def _serve(options: argparse.Namespace) -> int:

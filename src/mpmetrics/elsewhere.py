@@ -9,44 +9,18 @@ import logging
 
 from prometheus_client import (
     REGISTRY as REGISTRY,
-)
-from prometheus_client import (
     CollectorRegistry as _TheirRegistry,
-)
-from prometheus_client import (
     Counter as Counter,
-)
-from prometheus_client import (
     Enum as Enum,
-)
-from prometheus_client import (
     Gauge as Gauge,
-)
-from prometheus_client import (
     Histogram as Histogram,
-)
-from prometheus_client import (
     Info as Info,
-)
-from prometheus_client import (
     MetricsHandler as MetricsHandler,
-)
-from prometheus_client import (
     Summary as Summary,
-)
-from prometheus_client import (
     generate_latest as generate_latest,
-)
-from prometheus_client import (
     make_asgi_app as make_asgi_app,
-)
-from prometheus_client import (
     make_wsgi_app as make_wsgi_app,
-)
-from prometheus_client import (
     start_http_server as start_http_server,
-)
-from prometheus_client import (
     start_wsgi_server as start_wsgi_server,
 )
 

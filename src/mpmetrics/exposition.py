@@ -10,8 +10,7 @@ from prometheus_client import GC_COLLECTOR, PROCESS_COLLECTOR, REGISTRY, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from . import catalog, created, store
-from . import registry as registries
+from . import catalog, created, registry as registries, store
 from .negotiation import Encoding, Format
 from .samples import FamilyMetric
 
@@ -25,6 +24,17 @@ def generate_latest(registry: Collector = REGISTRY, escaping: str = "underscores
     Exact and consistent as docs/guarantees.md says, whatever process calls it.
     """
     return render(registry, Encoding(Format.TEXT, escaping))
+
+
+def generate_openmetrics(
+    registry: Collector = REGISTRY, escaping: str = "underscores", version: str = "1.0.0"
+) -> bytes:
+    """
+    One scrape of `registry` in OpenMetrics 1.0, of all processes.
+
+    `version` is what prometheus_client's function takes; 1.0.0 is what there is.
+    """
+    return render(registry, Encoding(Format.OPENMETRICS, escaping))
 
 
 def render(registry: Collector, encoding: Encoding, names: Collection[str] | None = None) -> bytes:
@@ -93,11 +103,15 @@ def _render(run: list[Metric], encoding: Encoding) -> bytes:
     return _theirs(encoding)(_Run(run)).removesuffix(_EOF)
 
 
+# Taken now: `patch` puts ours in their place.
+_THEIR_TEXT: Callable[..., bytes] = prometheus_client.generate_latest
+_THEIR_OPENMETRICS: Callable[..., bytes] = openmetrics.generate_latest
+
+
 def _theirs(encoding: Encoding) -> Callable[[Collector], bytes]:
     """prometheus_client's encoder; before 0.23 it had no escaping to choose."""
-    encoder: Callable[..., bytes] = prometheus_client.generate_latest
-    if encoding.format is Format.OPENMETRICS:
-        encoder = openmetrics.generate_latest
+    open_ = encoding.format is Format.OPENMETRICS
+    encoder = _THEIR_OPENMETRICS if open_ else _THEIR_TEXT
     if encoding.escaping == "underscores":
         return encoder
     return functools.partial(encoder, escaping=encoding.escaping)

@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, Metric
 
-from . import _native, catalog, exemplars, functions, gaugemodes, names, store
-from . import registry as registries
+from . import (
+    _native,
+    catalog,
+    exemplars,
+    functions,
+    gaugemodes,
+    names,
+    registry as registries,
+    store,
+)
 from .decorators import ExceptionCounter, InprogressTracker, around
 from .samples import FamilyMetric, read
 

@@ -50,6 +50,20 @@ class CollectorRegistry(prometheus_client.CollectorRegistry):
                 raise ValueError("a registry's name must not be empty")
             _identities[self] = Identity("named:" + name, private=False)
 
+    def register(self, collector: Any) -> None:
+        """
+        Add a collector; a family of another process that has one of its names is left out then.
+
+        Raises ValueError if another collector of this process has one of its names.
+        """
+        try:
+            super().register(collector)
+        except ValueError:
+            foreign = _foreign.get(self)
+            if foreign is None or isinstance(collector, _StandIn) or not foreign.withdraw():
+                raise
+            super().register(collector)
+
 
 class Identity:
     """How a store knows a registry."""
@@ -186,6 +200,16 @@ class Foreign:
         for name, stand_in in list(self._stand_ins.items()):
             if registry is not None and not taken.isdisjoint(stand_in.row.sample_names):
                 self._drop(registry, name)
+
+    def withdraw(self) -> bool:
+        """Takes all stand-ins away until the next refresh; false if there were none."""
+        registry = self._registry()
+        names = list(self._stand_ins)
+        for name in names:
+            if registry is not None:
+                self._drop(registry, name)
+        self._seen = None
+        return bool(names)
 
     def _add(self, registry: prometheus_client.CollectorRegistry, row: catalog.Row) -> None:
         stand_in = _StandIn(self, row)

@@ -37,13 +37,17 @@ def run(
     *,
     made_up: bool,
     listen: tuple[str, int] | None = None,
+    patch: bool = True,
 ) -> int:
     """
     Runs the command to its end; returns its status, 128 + n if signal n ended it.
 
     `store` is held until then; if its name was `made_up` the file goes with the last who has it.
+    `patch`: Python programs below have our classes for prometheus_client's.
     """
     environment = {**os.environ, "MPMETRICS_STORE": path}
+    if patch:
+        _patch(environment)
     # Blocked until it is known whom to pass them on to: none is lost.
     signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     child = _start(command, environment)
@@ -58,6 +62,14 @@ def run(
         store.detach()
         if made_up:
             storefile.remove_if_unused(path)
+
+
+def _patch(environment: dict[str, str]) -> None:
+    """As opentelemetry-instrument does: a folder whose sitecustomize every Python finds first."""
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "autopatch")
+    before = environment.get("PYTHONPATH")
+    environment["PYTHONPATH"] = folder + (os.pathsep + before if before else "")
+    environment["MPMETRICS_PATCH"] = "1"
 
 
 def _start(command: Sequence[str], environment: dict[str, str]) -> int:

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from prometheus_client import REGISTRY, CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from . import catalog, store
-from . import registry as registries
+from . import catalog, registry as registries, store
 
 
 class StoreCollector:

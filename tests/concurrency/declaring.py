@@ -93,9 +93,10 @@ def both() -> dict[str, float]:
     return ours
 
 
-def helps(name: str) -> list[str]:
+def helps(name: str, which: str = "ours") -> list[str]:
     start = f"# HELP {name} "
-    return [line.removeprefix(start) for line in text().splitlines() if line.startswith(start)]
+    lines = text(which).splitlines()
+    return [line.removeprefix(start) for line in lines if line.startswith(start)]
 
 
 def hidden() -> float:
@@ -191,7 +192,7 @@ def joined_declarations(method: str) -> list[dict[str, float]]:
 
 
 def other_shapes(method: str) -> dict[str, Any]:
-    """A newer shape hides the older; the older counts on unseen, and goes with its last declarer."""
+    """A newer shape hides the older, which counts on unseen, and goes with its last declarer."""
     seen: dict[str, Any] = {}
     declare("Gauge", "first", "first", "So that there is a store.")
     with Actor(method) as new:
@@ -217,17 +218,10 @@ def other_help(method: str) -> list[list[str]]:
     """One shape, two help texts: the newest is shown by everybody."""
     declare("Counter", "x", "x", "old help")
     with Actor(method) as actor:
-        actor.do(declare_with, "Counter", "y", ["x", "new help"], {}) if method != "fork" else (
-            actor.do(let_go, "x"),
-            actor.do(declare, "Counter", "x", "x", "new help"),
-        )
-        return [helps("x"), actor.do(helps, "x"), [line for line in _their_help("x")]]
-
-
-def _their_help(name: str) -> list[str]:
-    start = f"# HELP {name}_total "
-    lines = text("theirs").splitlines()
-    return [line.removeprefix(start) for line in lines if line.startswith(start)]
+        if method == "fork":
+            actor.do(let_go, "x")
+        actor.do(declare, "Counter", "x", "x", "new help")
+        return [helps("x_total"), actor.do(helps, "x_total"), helps("x_total", "theirs")]
 
 
 def clashing_types(method: str) -> dict[str, Any]:
@@ -297,7 +291,7 @@ def _drop_theirs() -> None:
 
 
 def their_name_later(method: str) -> dict[str, Any]:
-    """The same, when the scrape has shown the other process's already: both names is an error."""
+    """The same, when the scrape has shown the other process's already."""
     declare("Gauge", "first", "first", "So that there is a store.")
     with Actor(method) as actor:
         actor.do(declare, "Counter", "x", "x", "h")
@@ -308,6 +302,28 @@ def their_name_later(method: str) -> dict[str, Any]:
         except ValueError as error:
             return {"error": str(error), "page": both()}
         return {"error": None, "page": both()}
+
+
+def their_name_later_in_ours(method: str) -> list[Any]:
+    """The same in a registry of our class, which still refuses what this process itself has."""
+    declare_named("z")
+    with Actor(method) as actor:
+        actor.do(declare_named, "x")
+        actor.do(declare_named, "y")
+        actor.do(inc, "x")
+        seen: list[Any] = [named_page()]
+        theirs = prometheus_client.Counter("x", "Not ours.", registry=NAMED)
+        theirs.inc(100)
+        seen.append(named_page())
+        try:
+            prometheus_client.Counter("x", "Not ours.", registry=NAMED)
+        except ValueError as error:
+            seen.append("Duplicated timeseries in CollectorRegistry" in str(error))
+        seen.append(named_page())
+        NAMED.unregister(theirs)
+        actor.do(declare_named, "w")  # the catalog is read anew after a declaration
+        seen.append(named_page())
+    return seen
 
 
 def of_the_dead(method: str) -> dict[str, float]:
@@ -344,5 +360,3 @@ def named_page() -> dict[str, float]:
         if line and not line.startswith("#") and "_created" not in name:
             values[name] = float(value)
     return values
-
-

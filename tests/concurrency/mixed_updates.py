@@ -1,4 +1,4 @@
-"""What the processes of test_totals.py do: mixed updates of shared label sets, then a scrape each."""
+"""What the processes of test_totals.py do: updates of shared label sets, then a scrape each."""
 
 from __future__ import annotations
 

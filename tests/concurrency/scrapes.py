@@ -13,7 +13,8 @@ SIZE = Summary("size", "A summary.")
 WIDE = Histogram("wide", "With labels and many buckets.", ["code"], buckets=range(1, 60))
 LIMIT = 30.0
 NUMBER = re.compile(
-    rb'^(seconds|size|wide)(_bucket\{(?:code="a",)?le="\+Inf"\}|_count|_sum)(?:\{code="a"\})? (.*)$',
+    rb'^(seconds|size|wide)(_bucket\{(?:code="a",)?le="\+Inf"\}|_count|_sum)'
+    rb'(?:\{code="a"\})? (.*)$',
     re.MULTILINE,
 )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from tests.programs import run
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -23,7 +22,8 @@ def test_labels_of_all(method):
 def test_labels_removed_by_another(method):
     """A label set that one process removes is gone in all; whoever asks again gets a new one."""
     sample = 'x_total{who="a"}'
-    assert [{sample: 2.0}, {}, {}, {sample: 1.0}, {sample: 1.0}] == run("tests.concurrency.declaring:removed_by_another", method
+    assert [{sample: 2.0}, {}, {}, {sample: 1.0}, {sample: 1.0}] == run(
+        "tests.concurrency.declaring:removed_by_another", method
     )
 
 
@@ -129,12 +129,22 @@ def test_name_of_a_collector_that_is_not_ours(method):
     assert 1 == outcome["left_out"]
 
 
-def test_foreign_name_declared_later(method):
+def test_foreign_name_declared_later():
     """prometheus_client's own metric of a name that a stand-in has takes the name: never an error."""
-    outcome = run("tests.concurrency.declaring:their_name_later", method)
+    outcome = run("tests.concurrency.declaring:their_name_later", "spawn")
 
     assert outcome["error"] is None
     assert {"first": 0.0, "x_total": 100.0} == outcome["page"]
+
+
+def test_foreign_name_declared_later_in_our_registry(method):
+    """So it is in a CollectorRegistry of ours; what this process has twice is an error as ever."""
+    mine = {"z_total": 0.0}
+    before = mine | {"x_total": 1.0, "y_total": 0.0}
+    after = mine | {"x_total": 100.0, "y_total": 0.0}
+    assert [before, after, True, after, before | {"w_total": 0.0}] == run(
+        "tests.concurrency.declaring:their_name_later_in_ours", method
+    )
 
 
 def test_family_of_the_dead(method):
@@ -144,4 +154,6 @@ def test_family_of_the_dead(method):
 
 def test_named_registry(method):
     """A registry with a name is one in all processes, and no other shows what is in it."""
-    assert [{"x_total": 2.0}, {"x_total": 2.0}, {}] == run("tests.concurrency.declaring:registries", method)
+    assert [{"x_total": 2.0}, {"x_total": 2.0}, {}] == run(
+        "tests.concurrency.declaring:registries", method
+    )

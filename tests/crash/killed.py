@@ -146,7 +146,9 @@ def kill_in_the_lock(times: int, folder: str) -> dict[str, Any]:
         page()
         slowest = max(slowest, time.monotonic() - began)
         if i % 50 == 49:  # no label set is left: what is in use now is the same each time
-            mine += sum(v for name, v in page().items() if name.startswith('labelled_total{n="mine'))
+            mine += sum(
+                v for name, v in page().items() if name.startswith('labelled_total{n="mine')
+            )
             LABELLED.clear()
             sizes.append(joined.statistics()["used_bytes"])
     return {
@@ -210,9 +212,7 @@ def thread_killed_with_process() -> bool:
 
     worker = context.Process(target=write)
     worker.start()
-    wait_until(
-        lambda: all(done[i] > 100 for i in range(4)), "no updates"
-    )
+    wait_until(lambda: all(done[i] > 100 for i in range(4)), "no updates")
     os.kill(worker.pid, signal.SIGKILL)
     worker.join(LIMIT)
     acked = sum(done[i] for i in range(4))

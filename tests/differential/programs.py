@@ -13,10 +13,6 @@ from typing import Any
 import prometheus_client
 from hypothesis import strategies as st
 from prometheus_client.openmetrics import exposition as openmetrics
-from prometheus_client.openmetrics.parser import (
-    text_string_to_metric_families as parse_openmetrics,
-)
-from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 import mpmetrics
 from mpmetrics.exposition import render
@@ -71,7 +67,9 @@ class Program:
 # ---- strategies ----------------------------------------------------------------------------------
 
 TEXTS = st.one_of(
-    st.sampled_from(["", "a", "b", "GET", "200", 'say "x"', "back\\slash", "new\nline", "\\n", "é√😀"]),
+    st.sampled_from(
+        ["", "a", "b", "GET", "200", 'say "x"', "back\\slash", "new\nline", "\\n", "é√😀"]
+    ),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=4),
 )
 EXACT = st.integers(-(2**20), 2**20).map(lambda n: n / 1024)  # any sum of some of them is exact
@@ -222,15 +220,3 @@ def without_order(message):
     """Duplicates are named by a set, in any order."""
     head, brace, names = message.partition("{")
     return head + brace + ",".join(sorted(names.strip("}").split(", ")))
-
-
-def parsed(text, parser):
-    return sorted(
-        (sample.name, sorted(sample.labels.items()), repr(sample.value))
-        for metric in parser(text.replace(" when", " 1.0"))
-        for sample in metric.samples
-        if not sample.name.endswith("_created")
-    )
-
-
-PARSERS = {"text": parse_text, "openmetrics": parse_openmetrics}

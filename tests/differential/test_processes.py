@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import mpmetrics
 
-from .programs import EXACT, World, in_any_order, programs
+from .programs import EXACT, Call, Declaration, World, in_any_order, programs
 
 FORK = multiprocessing.get_context("fork")
 SETTINGS = settings(deadline=None, max_examples=50)
@@ -105,3 +105,43 @@ def test_all_at_once(program, turns):
         assert [in_any_order(model.samples())] * 3 == [pipe.recv()[1] for pipe in crew.pipes]
 
     assert in_any_order(model.samples()) == in_any_order(ours.samples())
+
+
+@pytest.mark.parametrize("type_", ["Counter", "Gauge", "Summary", "Histogram", "Enum", "Info"])
+@pytest.mark.parametrize("labelled", [False, True])
+def test_first_update_is_a_childs(type_, labelled):
+    """What a forked child does first to a metric that its parent never touched is counted."""
+    declared = Declaration(
+        type_, "m", labelnames=("a",) * labelled, options=(("states", "ab"),) * (type_ == "Enum")
+    )
+    method, argument = {
+        "Summary": ("observe", 1),
+        "Histogram": ("observe", 1),
+        "Enum": ("state", "b"),
+        "Info": ("info", {"k": "v"}),
+    }.get(type_, ("inc", 1))
+    call = Call(0, method, (argument,), ("x",) * labelled)
+    model, ours = World(prometheus_client, [declared]), World(mpmetrics, [declared])
+    if labelled:
+        model.metrics[0].labels("x"), ours.metrics[0].labels("x")
+    model.run([call])
+    with Crew(ours) as crew:
+        crew.pipes[0].send([call])
+        seen_by_child = crew.pipes[0].recv()[1]
+
+    assert in_any_order(model.samples()) == seen_by_child
+    assert in_any_order(model.samples()) == in_any_order(ours.samples())
+
+
+@pytest.mark.parametrize("type_", ["Counter", "Gauge", "Summary", "Histogram", "Enum"])
+def test_parent_without_labels_is_refused_in_a_child(type_):
+    """A forked child, too, is told that label values are missing."""
+    declared = Declaration(
+        type_, "m", labelnames=("a",), options=(("states", "ab"),) * (type_ == "Enum")
+    )
+    method = {"Enum": "state", "Counter": "inc", "Gauge": "set"}.get(type_, "observe")
+    ours = World(mpmetrics, [declared])
+    with Crew(ours) as crew:
+        crew.pipes[0].send([Call(0, method, ("b" if type_ == "Enum" else 1,))])
+
+        assert [ValueError] == crew.pipes[0].recv()[0]

@@ -1,10 +1,9 @@
 """One process: the same program on prometheus_client's classes and on ours."""
 
 import prometheus_client
-import pytest
 from hypothesis import given, settings
 
-from .programs import PARSERS, in_any_order, ours_and_theirs, parsed, programs, without_created
+from .programs import in_any_order, ours_and_theirs, programs, without_created
 
 SETTINGS = settings(deadline=None, max_examples=100)
 

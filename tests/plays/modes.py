@@ -65,6 +65,10 @@ def play(library: str, program: list[list[Any]]) -> list[dict[str, float]]:
     """What each scrape of the program shows. This process itself only scrapes."""
     actors: dict[str, Actor] = {}
     pages = []
+    if library == "mpmetrics":
+        from mpmetrics import store
+
+        store.current()  # held, or it would begin afresh when the last of the others has ended
     with ExitStack() as stack:
         for verb, *args in program:
             match verb:
