@@ -125,7 +125,7 @@ typedef struct {
  *   used_bytes == top - header - sum of the free blocks' sizes (derived)
  *   used_blocks == top.blocks - number of free blocks (derived) */
 typedef struct {
-    uint64_t magic; /* written last: the file is whole */
+    uint64_t magic; /* MPM_MAGIC; a path names the file once it is whole */
     uint32_t layout;
     uint32_t byte_order;
     uint64_t reserve;     /* bytes that every process maps */
@@ -148,7 +148,7 @@ typedef struct {
 
 _Static_assert(offsetof(mpm_header, size) == 72,
                "layout changed: bump MPM_LAYOUT");
-_Static_assert(sizeof(mpm_header) % 8 == 0, "the header is made of words");
+_Static_assert(sizeof(mpm_header) == 1344, "layout changed: bump MPM_LAYOUT");
 
 /* What a process knows of a heap.  Process-local, never shared. */
 typedef struct mpm_heap {
@@ -416,6 +416,10 @@ typedef struct {
     mpm_table word_size; /* words of each chunk of the word space */
     mpm_table bucket;    /* hash index: series index + 1 (derived) */
 } mpm_root;
+
+_Static_assert(sizeof(mpm_shard) == 416 && sizeof(mpm_family) == 288 &&
+                   sizeof(mpm_series) == 96 && sizeof(mpm_root) == 1600,
+               "layout changed: bump MPM_LAYOUT");
 
 extern const mpm_table_kind MPM_FAMILIES, MPM_RECORDS, MPM_OFFSETS,
     MPM_DECLARED, MPM_BUCKETS;

@@ -11,9 +11,9 @@
  *
  * A block is a multiple of 64 bytes from one of 136 classes, four to a
  * doubling (64, 128, ... 512, 640, 768, 896, 1024, 1280, ...), so that at most
- * a fifth of it is lost.  It is taken from the head of its class's free list,
- * or else cut off at `top` (class_of, mpm_heap_take).  A block stays of its
- * class: nothing is split or merged, so there is nothing to go wrong.
+ * a fifth of a block above 512 bytes is lost.  It is taken from the head of
+ * its class's free list, or else cut off at `top` (mpm_heap_take).  A block
+ * stays of its class: nothing is split or merged, so nothing can go wrong there.
  *
  * A process may be killed between any two stores.  Whoever holds the lock
  * therefore names each block in a journal line before it touches a list:

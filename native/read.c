@@ -226,12 +226,17 @@ begin(mpm_reading *into, uint32_t bounds)
         memset(into->buckets, 0, bounds * sizeof *into->buckets);
 }
 
-/* What a reset lets readers subtract. */
+/* What a reset lets readers subtract.  Loaded before the shards: what it
+ * counts is in them already, so no counter is ever shown below zero. */
 static double
-base_of(const cells *c, uint64_t birth)
+base_of(mpm_store *s, mpm_series *series, uint64_t birth)
 {
-    mpm_shard *shard;
-    mpm_word *cell = c->shards == 0 ? NULL : cell_in(c, 0, &shard);
+    mpm_shard *shared = mpm_shard_at(s, 0);
+    mpm_word *cell = shared == NULL
+                         ? NULL
+                         : mpm_shard_cell(s, shared,
+                                          mpm_load_acquire(&series->words),
+                                          MPM_COUNTER_WORDS);
     return cell == NULL || mpm_load_acquire(&cell[0]) != birth
                ? 0
                : mpm_double(mpm_load_acquire(&cell[1]));
@@ -247,7 +252,9 @@ mpm_series_read(mpm_store *s, const mpm_shape *shape, mpm_series *series,
     begin(into, shape->bounds);
     if (count == 0)
         return;
-    cells c = cells_of(s, into->columns, series, count);
+    double base = kind == MPM_COUNTER ? base_of(s, series, birth) : 0;
+    /* A column may be older than the base, and lack a chunk that is in it. */
+    cells c = cells_of(s, base != 0 ? NULL : into->columns, series, count);
     if (kind == MPM_GAUGE_MODE) {
         read_mode(&c, shape, birth, into);
         return;
@@ -259,8 +266,7 @@ mpm_series_read(mpm_store *s, const mpm_shape *shape, mpm_series *series,
         if (cell != NULL && !mpm_cell_read(cell, kind, count, birth, into))
             count_unsettled(s);
     }
-    if (kind == MPM_COUNTER)
-        into->value -= base_of(&c, birth);
+    into->value -= base;
 }
 
 mpm_status
