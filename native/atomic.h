@@ -29,11 +29,16 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "need lock-free 64-bit atomics");
     atomic_fetch_add_explicit((p), (v), memory_order_acq_rel)
 #define mpm_add_relaxed(p, v)                                                  \
     atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
+#define mpm_add_seq_cst(p, v)                                                  \
+    atomic_fetch_add_explicit((p), (v), memory_order_seq_cst)
 #define mpm_exchange_seq_cst(p, v)                                             \
     atomic_exchange_explicit((p), (v), memory_order_seq_cst)
 #define mpm_cas_acq_rel(p, expected, v)                                        \
     atomic_compare_exchange_strong_explicit(                                   \
         (p), (expected), (v), memory_order_acq_rel, memory_order_acquire)
+#define mpm_cas_seq_cst(p, expected, v)                                        \
+    atomic_compare_exchange_strong_explicit(                                   \
+        (p), (expected), (v), memory_order_seq_cst, memory_order_seq_cst)
 
 static inline uint64_t
 mpm_bits(double x)

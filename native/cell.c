@@ -258,8 +258,10 @@ mpm_cell_read(mpm_word *cell, mpm_kind kind, uint32_t words, uint64_t birth,
         return true;
     switch (kind) {
     case MPM_COUNTER:
-    case MPM_GAUGE:
         into->value += mpm_double(mpm_load_acquire(&cell[1]));
+        return true;
+    case MPM_GAUGE: /* the only one: -0.0 stays what it is */
+        into->value = mpm_double(mpm_load_acquire(&cell[1]));
         return true;
     case MPM_ENUM: into->state = mpm_load_acquire(&cell[1]); return true;
     case MPM_SUMMARY: return read_summary(cell, into);

@@ -12,6 +12,7 @@
  *   ref      a series as one process updates it: the hot path and its misses
  *   read     one series over all shards
  *   text     rendering a scrape;  float: shortest digits of a double
+ * Beside them, over lease and heap: what users put into heaps (users.h)
  *
  * Who may call, in a tag on each prototype:
  *   [any process]    at any time; nothing is held or changed but what is said
@@ -675,13 +676,16 @@ bool mpm_mode_read(mpm_word *cell, uint64_t birth, mpm_part *part);
 /* A series as this process updates it.  While `epoch` is the process's epoch,
  * `cell` may be written without asking anything: it is the series' cell, or
  * scratch if the series is gone.  Otherwise mpm_ref_open says where to write. */
+#define MPM_NEVER UINT64_MAX /* not 0: a child's word is 0 until it notices */
 typedef struct mpm_ref {
     uint64_t epoch;
     mpm_word *cell;
     mpm_kind kind;
     uint32_t count;         /* of words */
     mpm_id series;          /* birth 0: not in the store (yet) */
+    uint64_t first;      /* of that series, as in mpm_series */
     mpm_series *record;     /* of that index; NULL with birth 0 */
+    struct mpm_ref *twin;   /* another of that series in this process */
     mpm_word *private_cell; /* this process's own memory; NULL: none */
     uint64_t private_epoch; /* in which it was made: not a parent's */
     bool scratch;           /* private_cell counts for nobody */

@@ -8,6 +8,18 @@ state_of(PyTypeObject *type)
     return PyType_GetModuleState(type);
 }
 
+module_state *
+state_of_base(PyTypeObject *type)
+{
+    for (; type != NULL; type = PyType_GetSlot(type, Py_tp_base)) {
+        void *state = PyType_GetModuleState(type);
+        if (state != NULL)
+            return state;
+        PyErr_Clear(); /* made by somebody else: its base, then */
+    }
+    return NULL;
+}
+
 PyObject *
 raise_status(const module_state *state, mpm_status status, const char *what)
 {
@@ -18,6 +30,16 @@ raise_status(const module_state *state, mpm_status status, const char *what)
     PyErr_Format(status == MPM_ELAYOUT ? state->layout_error : state->error,
                  "%s: %s", what, mpm_status_text(status));
     return NULL;
+}
+
+PyObject *
+identity_text(const mpm_header *header)
+{
+    char text[2 * 16 + 2]; /* PyUnicode_FromFormat has no %llx before 3.12 */
+    PyOS_snprintf(text, sizeof text, "%llx-%llx",
+                  (unsigned long long)header->identity[0],
+                  (unsigned long long)header->identity[1]);
+    return PyUnicode_FromString(text);
 }
 
 bool
@@ -186,6 +208,7 @@ derive(PyObject *module, PyObject *bases)
 static PyMethodDef functions[] = {
     {"derive", derive, METH_O, derive_doc},
     {"format_store", format_store, METH_VARARGS, format_store_doc},
+    {"format_heap", format_heap, METH_VARARGS, format_heap_doc},
     {"claim", claim, METH_O, claim_doc},
     {"float_text", float_text, METH_O, float_text_doc},
     {"epoch", epoch, METH_NOARGS, epoch_doc},
@@ -225,6 +248,9 @@ execute(PyObject *module)
     state->family_type = make_family_type(module);
     if (state->store_type == NULL || state->family_type == NULL)
         return -1;
+    if (!make_heap_types(module) || !make_atomic_types(module) ||
+        !make_lock_type(module))
+        return -1;
     return 0;
 }
 
@@ -241,6 +267,8 @@ traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->timer_type);
     for (int i = 0; i < MPM_KINDS; i++)
         Py_VISIT(state->metric_types[i]);
+    for (int i = 0; i < TOOLS; i++)
+        Py_VISIT(state->tools[i]);
     return 0;
 }
 
@@ -257,6 +285,8 @@ clear(PyObject *module)
     Py_CLEAR(state->timer_type);
     for (int i = 0; i < MPM_KINDS; i++)
         Py_CLEAR(state->metric_types[i]);
+    for (int i = 0; i < TOOLS; i++)
+        Py_CLEAR(state->tools[i]);
     return 0;
 }
 

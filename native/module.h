@@ -8,6 +8,9 @@
  *   module_labels.c  labels()
  *   module_types.c   Counter ... Enum: their tables
  *   module_timer.c   Timer
+ *   module_heap.c    Heap, and the buffers over its blocks
+ *   module_atomic.c  AtomicInt64, AtomicUInt64, AtomicDouble, over any memory
+ *   module_lock.c    Lock, over any memory
  *
  * No Python object is made, and none is freed, while the store's lock is held:
  * either could run the garbage collector, and with it any code at all. */
@@ -19,6 +22,7 @@
 #include <structmember.h>
 
 #include "core.h"
+#include "users.h"
 
 /* As Py_SETREF, which the limited API doesn't have. */
 #define SET_REF(variable, value)                                               \
@@ -28,6 +32,9 @@
         Py_XDECREF(old_);                                                      \
     } while (0)
 
+/* The toolkit's types and exceptions, by their places in the state. */
+enum { TOOL_GONE, TOOL_HEAP, TOOL_VIEW, TOOLS };
+
 typedef struct {
     PyObject *error;        /* StoreError */
     PyObject *layout_error; /* StoreLayoutError, a StoreError */
@@ -35,6 +42,8 @@ typedef struct {
     PyObject *encode_exemplar;
     PyTypeObject *store_type, *family_type, *timer_type;
     PyTypeObject *metric_types[MPM_KINDS];
+    PyObject *tools[TOOLS];
+    struct heap_object *heaps; /* those mapped; none is kept by this */
 } module_state;
 
 typedef struct {
@@ -69,12 +78,34 @@ typedef struct {
     PyObject *weak;
 } metric_object;
 
+typedef struct heap_object {
+    PyObject_HEAD
+    module_state *state;
+    mpm_heap heap;
+    PyObject *path; /* str or None */
+    struct heap_object *next;
+    PyObject *weak;
+} heap_object;
+
+/* What every type over a user's memory begins with. */
+typedef struct {
+    PyObject_HEAD
+    Py_buffer memory;  /* obj is NULL: over nothing yet */
+    mpm_word *word;    /* its first bytes */
+    heap_object *heap; /* a Lock's */
+} memory_object;
+
 /* The state, from a type that this module made. */
 module_state *state_of(PyTypeObject *type);
+/* The same from a subclass, made in Python, of such a type. */
+module_state *state_of_base(PyTypeObject *type);
 
 /* Always returns NULL, so callers write: return raise(state, status, "join"); */
 PyObject *raise_status(const module_state *state, mpm_status status,
                        const char *what);
+
+/* What tells two files apart, as a str. */
+PyObject *identity_text(const mpm_header *header);
 
 /* The UTF-8 of a str, as long as *keep is held; lone surrogates become "?". */
 bool utf8_of(PyObject *text, PyObject **keep, mpm_string *utf8);
@@ -112,6 +143,9 @@ is_parent(const metric_object *m)
     return m->children != NULL;
 }
 
+/* A metric that isn't open: not by zeros, since a child's epoch is 0 until it
+ * notices that it is one. */
+metric_object *metric_alloc(PyTypeObject *type);
 /* Makes the metric's ref writable.  False with an exception: it is a parent.
  * After true, ref.cell may still be NULL: no memory, the update is lost. */
 bool metric_open(metric_object *metric, bool force);
@@ -139,13 +173,34 @@ METHOD(gauge_write_followed);
 METHOD(counter_reset);
 FAST_METHOD(summary_observe);
 FAST_METHOD(histogram_observe);
-METHOD(enum_state);
+FAST_METHOD(enum_state);
 METHOD(info_set);
 FAST_METHOD(metric_labels);
 METHOD(metric_bind);
 METHOD(metric_start);
 METHOD(metric_remove);
 METHOD(timer_of);
+
+/* The heap of this process that an address lies in, or NULL. */
+heap_object *heap_around(const module_state *state, const void *address);
+/* Waits for another process with nothing held: other threads may run. */
+void wait_without_gil(uint64_t nanoseconds);
+
+/* Puts an object over writable memory of at least that size; false with a
+ * TypeError or ValueError, and nothing changed. */
+bool memory_attach(PyObject *op, PyObject *memory, Py_ssize_t size);
+extern const char memory_over_doc[];
+/* Its word; NULL with a ValueError: it is over nothing. */
+mpm_word *memory_word(PyObject *op);
+/* A type over memory; a new reference beside the module's. */
+PyObject *make_memory_type(PyObject *module, const char *name,
+                           PyMethodDef *methods, PyGetSetDef *getters);
+
+PyObject *format_heap(PyObject *module, PyObject *args);
+extern const char format_heap_doc[];
+bool make_heap_types(PyObject *module);
+bool make_atomic_types(PyObject *module);
+bool make_lock_type(PyObject *module);
 
 PyTypeObject *make_store_type(PyObject *module);
 PyTypeObject *make_family_type(PyObject *module);

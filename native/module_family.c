@@ -166,6 +166,13 @@ get_id(PyObject *op, void *unused)
     return Py_BuildValue("(KK)", id.index, id.birth);
 }
 
+static PyObject *
+get_shape(PyObject *op, void *unused)
+{
+    const mpm_shape *shape = ((family_object *)op)->shape;
+    return Py_BuildValue("(III)", shape->kind, shape->mode, shape->flags);
+}
+
 /* ---- the type ------------------------------------------------------------ */
 
 PyDoc_STRVAR(family_doc,
@@ -266,6 +273,7 @@ static PyMemberDef members[] = {
 };
 
 static PyGetSetDef getters[] = {
+    {"shape", get_shape, NULL, "(kind, mode, flags)", NULL},
     {"id", get_id, NULL, "(index, birth); birth 0: not declared yet.", NULL},
     {NULL},
 };

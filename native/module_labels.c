@@ -63,8 +63,7 @@ key_of(metric_object *m, PyObject *const *args, Py_ssize_t n, PyObject *names)
 static metric_object *
 make_child(metric_object *parent, PyObject *key)
 {
-    metric_object *child =
-        (metric_object *)PyType_GenericAlloc(Py_TYPE((PyObject *)parent), 0);
+    metric_object *child = metric_alloc(Py_TYPE((PyObject *)parent));
     if (child == NULL)
         return NULL;
     child->family = (family_object *)Py_NewRef((PyObject *)parent->family);
@@ -129,6 +128,24 @@ miss(metric_object *parent, PyObject *key)
     return (PyObject *)child;
 }
 
+/* labels() of a child. */
+static void
+refuse_chain(metric_object *m)
+{
+    PyObject *labels = PyDict_New();
+    PyObject *names = m->family->labelnames;
+    for (Py_ssize_t i = 0; labels != NULL && i < PyTuple_Size(names); i++)
+        if (PyDict_SetItem(labels, PyTuple_GetItem(names, i),
+                           PyTuple_GetItem(m->labelvalues, i)) != 0)
+            Py_CLEAR(labels);
+    if (labels != NULL)
+        PyErr_Format(PyExc_ValueError,
+                     "%S already has labels set (%R); can not chain calls to "
+                     ".labels()",
+                     (PyObject *)m, labels);
+    Py_XDECREF(labels);
+}
+
 /* labels() of a metric that has none, or is a child already. */
 static PyObject *
 refuse_labels(metric_object *m)
@@ -140,10 +157,7 @@ refuse_labels(metric_object *m)
         PyErr_Format(PyExc_ValueError,
                      "No label names were set when constructing %S", op);
     else
-        PyErr_Format(PyExc_ValueError,
-                     "%S already has labels set (%R); can not chain calls to "
-                     ".labels()",
-                     op, m->labelvalues);
+        refuse_chain(m);
     return NULL;
 }
 

@@ -4,15 +4,6 @@
 
 #include "module.h"
 
-/* Waits for another process with nothing held: other threads may run. */
-static void
-wait_without_gil(uint64_t nanoseconds)
-{
-    Py_BEGIN_ALLOW_THREADS
-    mpm_sys_sleep(nanoseconds);
-    Py_END_ALLOW_THREADS
-}
-
 store_object *
 as_store(module_state *state, PyObject *object)
 {
@@ -506,10 +497,7 @@ get_leases(PyObject *op, void *unused)
 static PyObject *
 get_identity(PyObject *op, void *unused)
 {
-    mpm_header *header = ((store_object *)op)->store.heap.header;
-    return PyUnicode_FromFormat("%llx-%llx",
-                                (unsigned long long)header->identity[0],
-                                (unsigned long long)header->identity[1]);
+    return identity_text(((store_object *)op)->store.heap.header);
 }
 
 PyDoc_STRVAR(check_doc,

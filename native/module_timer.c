@@ -57,6 +57,10 @@ static PyObject *
 leave(PyObject *op, PyObject *const *args, Py_ssize_t n)
 {
     timer_object *self = (timer_object *)op;
+    if (self->start == 0) {
+        PyErr_SetString(PyExc_RuntimeError, "the timer was never entered");
+        return NULL;
+    }
     double seconds = (double)(mpm_sys_monotonic_ns() - self->start) / 1e9;
     PyObject *duration = PyFloat_FromDouble(seconds);
     if (duration == NULL)

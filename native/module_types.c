@@ -3,6 +3,21 @@
  * (metrics.py). */
 #include "module.h"
 
+metric_object *
+metric_alloc(PyTypeObject *type)
+{
+    metric_object *m = (metric_object *)PyType_GenericAlloc(type, 0);
+    if (m != NULL)
+        m->ref.epoch = MPM_NEVER;
+    return m;
+}
+
+static PyObject *
+metric_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    return (PyObject *)metric_alloc(type); /* __init__ takes the arguments */
+}
+
 static int
 metric_traverse(PyObject *op, visitproc visit, void *arg)
 {
@@ -94,7 +109,7 @@ static PyMethodDef info_methods[] = {
 };
 
 static PyMethodDef enum_methods[] = {
-    {"state", enum_state, METH_O, enum_state_doc},
+    {"state", CALL(enum_state), FAST, enum_state_doc},
     COMMON,
 };
 
@@ -117,9 +132,13 @@ make_metric_types(PyObject *module, PyObject *bases)
     module_state *state = PyModule_GetState(module);
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         PyType_Slot slots[] = {
-            {Py_tp_dealloc, metric_dealloc}, {Py_tp_traverse, metric_traverse},
-            {Py_tp_clear, metric_clear},     {Py_tp_methods, types[i].methods},
-            {Py_tp_members, members},        {0, NULL},
+            {Py_tp_new, metric_new},
+            {Py_tp_dealloc, metric_dealloc},
+            {Py_tp_traverse, metric_traverse},
+            {Py_tp_clear, metric_clear},
+            {Py_tp_methods, types[i].methods},
+            {Py_tp_members, members},
+            {0, NULL},
         };
         PyType_Spec spec = {
             .name = types[i].name,

@@ -44,6 +44,23 @@ parse_amount(PyObject *const *args, Py_ssize_t n, PyObject *names,
     return *amount != -1.0 || !PyErr_Occurred();
 }
 
+/* The one argument of a call f(x), positional or by that name. */
+static bool
+parse_one(PyObject *const *args, Py_ssize_t n, PyObject *names,
+          const char *name, const char *call, PyObject **value)
+{
+    Py_ssize_t named = names == NULL ? 0 : PyTuple_Size(names);
+    bool good = n + named == 1 &&
+                (named == 0 || PyUnicode_CompareWithASCIIString(
+                                   PyTuple_GetItem(names, 0), name) == 0);
+    if (good)
+        *value = args[0];
+    else
+        PyErr_Format(PyExc_TypeError, "%s() takes exactly one argument, '%s'",
+                     call, name);
+    return good;
+}
+
 /* The common case without any parsing; else parse_amount. */
 #define AMOUNT(args, n, names, name, call, optional, amount, exemplar)         \
     ((names) == NULL && (n) == 1 ? ((amount) = PyFloat_AsDouble((args)[0]),    \
@@ -168,7 +185,7 @@ gauge_follow(PyObject *op, PyObject *unused)
     if (!metric_open(m, false))
         return NULL;
     m->followed = true;
-    m->ref.epoch = 0; /* off the hot path: updates have to ask */
+    m->ref.epoch = MPM_NEVER; /* off the hot path: updates have to ask */
     Py_RETURN_NONE;
 }
 
@@ -186,7 +203,7 @@ gauge_write_followed(PyObject *op, PyObject *arg)
     m->followed = false;
     bool written = gauge_write(m, MPM_SET, value);
     m->followed = true;
-    m->ref.epoch = 0;
+    m->ref.epoch = MPM_NEVER;
     if (!written)
         return NULL;
     Py_RETURN_NONE;
@@ -240,9 +257,22 @@ const char gauge_set_doc[] =
 PyObject *
 gauge_set(PyObject *op, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    double value = 0;
-    if (!AMOUNT(args, n, names, "value", "set", false, value, NULL) ||
-        !gauge_write((metric_object *)op, MPM_SET, value))
+    PyObject *given;
+    if (!parse_one(args, n, names, "value", "set", &given))
+        return NULL;
+    double value = PyFloat_AsDouble(given);
+    if (value == -1.0 && PyErr_Occurred()) {
+        /* prometheus_client: float(value), which reads text, too. */
+        if (!PyErr_ExceptionMatches(PyExc_TypeError))
+            return NULL;
+        PyErr_Clear();
+        PyObject *number = PyNumber_Float(given);
+        if (number == NULL)
+            return NULL;
+        value = PyFloat_AsDouble(number);
+        Py_DECREF(number);
+    }
+    if (!gauge_write((metric_object *)op, MPM_SET, value))
         return NULL;
     Py_RETURN_NONE;
 }
@@ -339,26 +369,53 @@ metric_observe(PyObject *op, double x)
 }
 
 const char enum_state_doc[] =
-    "state($self, state, /)\n--\n\n"
+    "state($self, /, state)\n--\n\n"
     "Say which of the states is true, for all processes.\n\n"
     "Raises ValueError if it is none of them.";
 
 PyObject *
-enum_state(PyObject *op, PyObject *state)
+enum_state(PyObject *op, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
     metric_object *m = (metric_object *)op;
-    if (!is_open(m) && !metric_open(m, false))
+    PyObject *state;
+    if (!parse_one(args, n, names, "state", "state", &state) ||
+        (!is_open(m) && !metric_open(m, false)))
         return NULL;
-    Py_ssize_t index = PySequence_Index(m->family->states, state);
-    if (index < 0)
-        return NULL;
-    if (m->ref.cell != NULL)
-        mpm_ref_write_shared(&m->family->store->store, &m->ref, MPM_SET,
-                             (uint64_t)index);
-    Py_RETURN_NONE;
+    PyObject *states = m->family->states;
+    for (Py_ssize_t i = 0; i < PyTuple_Size(states); i++) {
+        int same =
+            PyObject_RichCompareBool(PyTuple_GetItem(states, i), state, Py_EQ);
+        if (same < 0)
+            return NULL;
+        if (same == 0)
+            continue;
+        if (m->ref.cell != NULL)
+            mpm_ref_write_shared(&m->family->store->store, &m->ref, MPM_SET,
+                                 (uint64_t)i);
+        Py_RETURN_NONE;
+    }
+    PyErr_Format(PyExc_ValueError, "%R is none of the states %R", state,
+                 states);
+    return NULL;
 }
 
 /* ---- Info ---------------------------------------------------------------- */
+
+/* [lock held] Was the label set of a kept child removed?  Another process may
+ * have replaced its series: then it is still the same by its first birth. */
+static bool
+is_removed(metric_object *m, const mpm_string *values)
+{
+    mpm_store *s = &m->family->store->store;
+    mpm_id id;
+    if (m->labelvalues == NULL || m->ref.record == NULL)
+        return false;
+    if (mpm_series_find(s, m->family->id, m->family->shape, values, &id) !=
+            MPM_OK ||
+        id.birth == 0)
+        return true;
+    return mpm_load_acquire(&mpm_series_at(s, id.index)->first) != m->ref.first;
+}
 
 const char info_set_doc[] =
     "_set_info($self, pairs, /)\n--\n\n"
@@ -383,14 +440,16 @@ info_set(PyObject *op, PyObject *pairs)
     if (status == MPM_OK)
         status = mpm_lock_acquire(&s->heap);
     if (status == MPM_OK) {
-        status =
-            mpm_series_replace(s, m->family->id, m->family->shape, values.at,
-                               info.at, (uint32_t)(info.count / 2), &id);
+        status = is_removed(m, values.at)
+                     ? MPM_EGONE
+                     : mpm_series_replace(s, m->family->id, m->family->shape,
+                                          values.at, info.at,
+                                          (uint32_t)(info.count / 2), &id);
         mpm_lock_release(&s->heap);
     }
     if (status == MPM_OK)
         status = mpm_ref_bind(s, &m->ref, id);
-    if (status != MPM_OK)
+    if (status != MPM_OK && status != MPM_EGONE)
         tell_private(m->family->store, status);
     texts_free(&info);
     texts_free(&values);

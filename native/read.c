@@ -232,11 +232,11 @@ static double
 base_of(mpm_store *s, mpm_series *series, uint64_t birth)
 {
     mpm_shard *shared = mpm_shard_at(s, 0);
-    mpm_word *cell = shared == NULL
-                         ? NULL
-                         : mpm_shard_cell(s, shared,
-                                          mpm_load_acquire(&series->words),
-                                          MPM_COUNTER_WORDS);
+    mpm_word *cell =
+        shared == NULL
+            ? NULL
+            : mpm_shard_cell(s, shared, mpm_load_acquire(&series->words),
+                             MPM_COUNTER_WORDS);
     return cell == NULL || mpm_load_acquire(&cell[0]) != birth
                ? 0
                : mpm_double(mpm_load_acquire(&cell[1]));
@@ -266,7 +266,8 @@ mpm_series_read(mpm_store *s, const mpm_shape *shape, mpm_series *series,
         if (cell != NULL && !mpm_cell_read(cell, kind, count, birth, into))
             count_unsettled(s);
     }
-    into->value -= base;
+    if (base != 0)
+        into->value -= base;
 }
 
 mpm_status

@@ -45,7 +45,7 @@ go_private(mpm_store *s, mpm_ref *ref, bool scratch)
         ref->private_cell = calloc(ref->count, sizeof *ref->private_cell);
     if (ref->private_cell == NULL) {
         ref->cell = NULL; /* was perhaps a parent's, or another series' */
-        ref->epoch = 0;
+        ref->epoch = MPM_NEVER;
         return MPM_EPRIVATE;
     }
     ref->private_epoch = s->epoch;
@@ -67,8 +67,10 @@ go_scratch(mpm_store *s, mpm_ref *ref)
 
 /* ---- who writes a range here --------------------------------------------- */
 
-/* One ref per range: an older one, whose series was removed, must not go on
- * writing in words that are another series' now. */
+/* The refs of one range are of one series: older ones, whose series was
+ * removed, must not go on writing in words that are another series' now.
+ * Several of one series, as unpickling makes them, may write side by side:
+ * they are of one process, whose updates come one after the other. */
 static mpm_status
 claim_range(mpm_store *s, mpm_ref *ref)
 {
@@ -82,13 +84,18 @@ claim_range(mpm_store *s, mpm_ref *ref)
         s->refs = refs;
         s->refs_size = size;
     }
-    mpm_ref *other = s->refs[index];
-    if (other != NULL && other != ref) {
-        mpm_status status = go_scratch(s, other);
+    mpm_ref **first = &s->refs[index];
+    while (*first != NULL && (*first)->series.birth != ref->series.birth) {
+        mpm_status status = go_scratch(s, *first);
         if (status != MPM_OK)
             return status;
+        *first = (*first)->twin;
     }
-    s->refs[index] = ref;
+    for (const mpm_ref *each = *first; each != NULL; each = each->twin)
+        if (each == ref)
+            return MPM_OK;
+    ref->twin = *first;
+    *first = ref;
     return MPM_OK;
 }
 
@@ -96,8 +103,13 @@ static void
 leave_range(mpm_store *s, const mpm_ref *ref)
 {
     uint64_t index = ref->series.index;
-    if (ref->series.birth != 0 && index < s->refs_size && s->refs[index] == ref)
-        s->refs[index] = NULL;
+    if (ref->series.birth == 0 || index >= s->refs_size)
+        return;
+    mpm_ref **at = &s->refs[index];
+    while (*at != NULL && *at != ref)
+        at = &(*at)->twin;
+    if (*at != NULL)
+        *at = ref->twin;
 }
 
 /* ---- sharing ------------------------------------------------------------- */
@@ -220,11 +232,12 @@ mpm_status
 mpm_ref_bind(mpm_store *s, mpm_ref *ref, mpm_id series)
 {
     leave_range(s, ref);
-    ref->epoch = 0;
+    ref->epoch = MPM_NEVER;
     ref->record = mpm_series_at(s, series.index);
     if (ref->record == NULL)
         return MPM_EDAMAGED;
     ref->series = series;
+    ref->first = mpm_load_acquire(&ref->record->first);
     if (ref->scratch)
         drop_private(ref); /* counted for a series that is gone */
     return MPM_OK;
@@ -259,7 +272,7 @@ mpm_ref_close(mpm_store *s, mpm_ref *ref)
     if (ref->private_cell != NULL && !ref->scratch && !s->heap.read_only)
         mpm_add_relaxed(&s->root->lost, 1); /* only a count */
     drop_private(ref);
-    ref->epoch = 0;
+    ref->epoch = MPM_NEVER;
     ref->cell = NULL;
 }
 

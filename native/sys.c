@@ -29,6 +29,7 @@
 
 #define NANOSECONDS 1000000000ULL
 #define GIB ((uint64_t)1 << 30)
+#define ALIGNMENT ((uint64_t)1 << 20) /* of mappings: MPM_ALIGN_MAX */
 #define INTERRUPTIONS 1000 /* of one fallocate: a profiler's signals */
 
 static uint64_t
@@ -189,9 +190,24 @@ mpm_status
 mpm_sys_map(int fd, uint64_t bytes, bool read_only, void **address)
 {
     int protection = PROT_READ | (read_only ? 0 : PROT_WRITE);
-    void *a = mmap(NULL, bytes, protection, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    if (a == MAP_FAILED)
+    /* A hole first, for the mapping to be aligned in it: users ask for more
+     * than pages (users.h), and mean addresses. */
+    uint64_t hole = bytes + ALIGNMENT;
+    char *begin = mmap(NULL, hole, PROT_NONE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (begin == MAP_FAILED)
         return errno == ENOMEM ? MPM_EMEMORY : MPM_ESYSTEM;
+    uint64_t before = (ALIGNMENT - (uintptr_t)begin % ALIGNMENT) % ALIGNMENT;
+    void *a = mmap(begin + before, bytes, protection,
+                   MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0);
+    if (a == MAP_FAILED) {
+        mpm_status status = errno == ENOMEM ? MPM_EMEMORY : MPM_ESYSTEM;
+        munmap(begin, hole);
+        return status;
+    }
+    if (before != 0)
+        munmap(begin, before);
+    munmap(begin + before + bytes, ALIGNMENT - before);
     /* Else a core dump would write the whole reserve. */
     madvise(a, bytes, MADV_DONTDUMP);
     *address = a;

@@ -12,6 +12,7 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import pytest
+from tests.programs import started
 
 METHODS = ("fork", "forkserver", "spawn")
 MADE_UP = Path(f"/dev/shm/mpmetrics-{os.geteuid()}")  # where stores without a name are made
@@ -38,7 +39,7 @@ def nothing_left() -> Iterator[None]:
     yield
     deadline = time.monotonic() + PATIENCE
     while not _left_over() <= before[0] and time.monotonic() < deadline:
-        time.sleep(0.05)  # another run of the tests on this machine is just making one
+        time.sleep(0.05)  # grandchildren that nobody waits for are just ending
     assert set() == _left_over() - before[0]
     assert before[1:] == (_descriptors(), _mappings())
 
@@ -50,9 +51,10 @@ def store(tmp_path: Path, nothing_left: None) -> Path:
 
 
 def _left_over() -> set[str]:
-    """Made-up stores that nobody has."""
+    """Stores that our programs made up and nobody has; other tests may run on this machine."""
     names = os.listdir(MADE_UP) if MADE_UP.exists() else []
-    return {name for name in names if not is_attached(MADE_UP / name)}
+    ours = tuple(f"{pid}-" for pid in started)
+    return {name for name in names if name.startswith(ours) and not is_attached(MADE_UP / name)}
 
 
 def is_attached(path: Path) -> bool:

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parent.parent
+started: set[int] = set()  # the pids of all programs
 LIMIT = 60.0  # seconds, for everything that could only last that long if it hangs
 
 _CALL = """
@@ -63,6 +64,7 @@ class Program:
             start_new_session=True,
         )
         self.pid = self._process.pid
+        started.add(self.pid)
 
     def read_line(self) -> str:
         """What it says next; at its end, or if it writes nothing, an AssertionError."""

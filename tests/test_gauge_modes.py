@@ -7,7 +7,6 @@ from itertools import count
 from typing import Any
 
 import pytest
-
 from tests.programs import run
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -16,7 +15,7 @@ FOLDS = ("all", "min", "max", "sum", "mostrecent")
 MODES = (*FOLDS, *(f"live{fold}" for fold in FOLDS))
 SEEDS = range(12)
 
-# ---- the same program on prometheus_client ---------------------------------------------------------
+# ---- the same program on prometheus_client -------------------------------------------------------
 
 
 def random_program(seed: int) -> list[list[Any]]:
@@ -36,9 +35,7 @@ def random_program(seed: int) -> list[list[Any]]:
         else:
             mode = draw.choice(MODES)
             how = "set" if "mostrecent" in mode else draw.choice(["set", "inc", "dec"])
-            program.append(
-                ["write", draw.choice(living), mode, how, draw.randrange(-800, 800) / 8]
-            )
+            program.append(["write", draw.choice(living), mode, how, draw.randrange(-800, 800) / 8])
     return [*program, ["scrape"]]
 
 
@@ -87,7 +84,7 @@ def test_modes_as_prometheus_client(seed, store, tmp_path):
         } == actual
 
 
-# ---- forks, deaths, takeovers ----------------------------------------------------------------------
+# ---- forks, deaths, takeovers --------------------------------------------------------------------
 
 
 def test_fork_resets_no_mode():
@@ -98,16 +95,20 @@ def test_fork_resets_no_mode():
     assert dict.fromkeys(folded, 5.0) | {"all parent": 5.0, "liveall parent": 5.0} == before
     assert before == forked
     # The child adds 1, and sets 7 where adding isn't allowed.
-    assert before | {
-        "all child": 1.0,
-        "liveall child": 1.0,
-        "min": 1.0,
-        "livemin": 1.0,
-        "sum": 6.0,
-        "livesum": 6.0,
-        "mostrecent": 7.0,
-        "livemostrecent": 7.0,
-    } == written
+    assert (
+        before
+        | {
+            "all child": 1.0,
+            "liveall child": 1.0,
+            "min": 1.0,
+            "livemin": 1.0,
+            "sum": 6.0,
+            "livesum": 6.0,
+            "mostrecent": 7.0,
+            "livemostrecent": 7.0,
+        }
+        == written
+    )
 
 
 @pytest.mark.parametrize("how", ["kill", "end"])
@@ -116,19 +117,23 @@ def test_dead_leave_live_modes(method, how):
     pages = run("tests.plays.gauges:death", method, how, list(MODES))
 
     rest = {"sum": 9.0, "min": 2.0, "max": 7.0, "mostrecent": 7.0}
-    assert rest | {
-        "all parent": 2.0,
-        "all child": 7.0,
-        "liveall parent": 2.0,
-        "livesum": 2.0,
-        "livemin": 2.0,
-        "livemax": 2.0,
-        "livemostrecent": 2.0,
-    } == pages
+    assert (
+        rest
+        | {
+            "all parent": 2.0,
+            "all child": 7.0,
+            "liveall parent": 2.0,
+            "livesum": 2.0,
+            "livemin": 2.0,
+            "livemax": 2.0,
+            "livemostrecent": 2.0,
+        }
+        == pages
+    )
 
 
 def test_takeover_keeps_what_the_dead_left(method):
-    """Who takes a dead one's shard over adds to its sum, min, max and newest; no live mode sees it."""
+    """Who takes a dead one's shard over adds to its sum, min, max and newest, but in live modes."""
     taken_over, written = run("tests.plays.gauges:takeover", method, list(MODES))
 
     # The first child wrote 4, a second one took its shard and has written something else.
@@ -155,10 +160,12 @@ def test_takeover_keeps_what_the_dead_left(method):
 
 def test_ten_takeovers_of_one_sum(method):
     """However many processes follow each other in one shard, `sum` has what all of them set."""
-    assert {"sum": 55.0, "max": 10.0, "min": 1.0} == run("tests.plays.gauges:one_by_one", method, 10)
+    assert {"sum": 55.0, "max": 10.0, "min": 1.0} == run(
+        "tests.plays.gauges:one_by_one", method, 10
+    )
 
 
-# ---- without a mode --------------------------------------------------------------------------------
+# ---- without a mode ------------------------------------------------------------------------------
 
 
 def test_last_writer_wins(method):
@@ -171,20 +178,20 @@ def test_no_mode_keeps_no_value_of_the_dead_twice(method):
     assert [8.0, 9.0] == run("tests.plays.gauges:modeless_death", method)
 
 
-# ---- mostrecent ------------------------------------------------------------------------------------
+# ---- mostrecent ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["mostrecent", "livemostrecent"])
 @pytest.mark.parametrize("how", ["inc", "dec", "track_inprogress"])
 def test_mostrecent_refuses_to_add(mode, how):
-    """With a mostrecent mode adding raises prometheus_client's RuntimeError, and changes nothing."""
+    """With a mostrecent mode adding raises prometheus_client's RuntimeError, and adds nothing."""
     assert {
         "error": "RuntimeError",
         "value": 3.0,
     } == run("tests.plays.gauges:refused", mode, how)
 
 
-# ---- MPMETRICS_GAUGE_MODES -------------------------------------------------------------------------
+# ---- MPMETRICS_GAUGE_MODES -----------------------------------------------------------------------
 
 
 def modes_of(names: list[str], text: str) -> dict[str, int]:
@@ -192,7 +199,7 @@ def modes_of(names: list[str], text: str) -> dict[str, int]:
 
 
 def test_override():
-    """MPMETRICS_GAUGE_MODES changes the mode of gauges by name or pattern; the first match counts."""
+    """MPMETRICS_GAUGE_MODES sets the mode of gauges by name or pattern; the first match counts."""
     text = "app_one=livesum,db_*=max, app_*=min ,lib_total=none"
     shown = modes_of(["app_one", "db_pool", "app_two", "lib_total", "other"], text)
 
@@ -232,3 +239,12 @@ def test_bad_override():
 def test_unknown_mode():
     """Another mode than the ten is a ValueError, as prometheus_client's; None is for no mode."""
     assert {"error": "ValueError", "modes": sorted(MODES)} == run("tests.plays.gauges:unknown_mode")
+
+
+# ---- the first write after a fork ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["Counter", "Gauge", "Summary", "Histogram", "Enum"])
+def test_first_write_of_all_in_a_fork(kind):
+    """A forked child's very first call counts, of a metric that nobody had written before."""
+    assert {"child": 1.0, "parent": 1.0} == run("tests.plays.gauges:first_write", kind)

@@ -101,6 +101,17 @@ server.shutdown(), server.server_close(), thread.join()
 server, thread = start_wsgi_server(0, addr="127.0.0.1", registry=r)
 server.shutdown(), server.server_close(), thread.join()
 """,
+    "Store": """
+---
+Store(keeper._family.store.path)
+try:
+    Store("/nonexistent/store")
+except StoreError:
+    pass
+""",
+    "StoreStatistics": "s = Store(keeper._family.store.path)\n---\ns.statistics()",
+    "patch": "---\nwith patch(): pass",
+    "Patch": "---\nPatch().undo()",
     "MetricsHandler": "---\nMetricsHandler.factory(r)",
 }
 # What takes so long that fewer must do: a server looks twice a second whether it is to end.

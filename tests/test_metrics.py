@@ -1,19 +1,22 @@
 """What the metric classes do in one process."""
 
 import asyncio
+import re
 import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from fractions import Fraction
 
 import prometheus_client
 import pytest
+from prometheus_client.openmetrics import exposition as openmetrics
 
 import mpmetrics
-from mpmetrics import Counter, Enum, Gauge, Histogram, Info, Summary
+from mpmetrics import Counter, Enum, Gauge, Histogram, Info, Summary, exposition
+from mpmetrics.negotiation import Encoding, Format
 
 INF = float("inf")
 CLASSES = (Counter, Gauge, Summary, Histogram, Info, Enum)
@@ -377,6 +380,94 @@ def test_enum_state_by_name(registry):
     assert 1.0 == registry.get_sample_value("m", {"m": "b"})
 
 
+def test_reset(registry):
+    """reset() starts a counter at zero again, with a new `_created`."""
+    counter = Counter("m", "help", ["a"], registry=registry)
+    child = counter.labels("x")
+    child.inc(5)
+    before = time.time()
+    child.reset()
+    assert 0.0 == registry.get_sample_value("m_total", {"a": "x"})
+    assert before <= registry.get_sample_value("m_created", {"a": "x"})
+
+    child.inc(2)
+    assert 2.0 == registry.get_sample_value("m_total", {"a": "x"})
+
+
+def test_set_function(registry):
+    """The gauge is what the function returns at each scrape; other writes do nothing."""
+    gauge, items = Gauge("m", "help", registry=registry), [1]
+    gauge.set_function(lambda: len(items))
+    items.append(2)
+    assert 2.0 == registry.get_sample_value("m")
+    assert b"\nm 2.0\n" in mpmetrics.generate_latest(registry)
+
+    gauge.set(7), gauge.inc(), gauge.dec()
+    assert 2.0 == registry.get_sample_value("m")
+
+
+EXEMPLARS = [
+    {"trace_id": "abc"},
+    {"b": "2", "a": "1"},
+    {"quote": 'a"b\\c\nd'},
+    {"e": "√"},
+    {"long": "x" * 124},
+    {},
+    None,
+]
+
+
+@pytest.mark.parametrize("exemplar", EXEMPLARS, ids=repr)
+def test_exemplars(exemplar):
+    """An exemplar looks in OpenMetrics as prometheus_client's, and stands at the same samples."""
+    pages = []
+    for library in (prometheus_client, mpmetrics):
+        registry = library.CollectorRegistry()
+        counter = library.Counter("c", "h", ["l"], registry=registry)
+        counter.labels("x").inc(2.5, exemplar)
+        counter.labels("x").inc(1)  # without one, the last stays
+        histogram = library.Histogram("h", "h", buckets=[1, 2], registry=registry)
+        histogram.observe(0.5, exemplar=exemplar), histogram.observe(7, exemplar)
+        render = openmetrics.generate_latest if library is prometheus_client else ours_openmetrics
+        pages += [render(registry), openmetrics.generate_latest(registry)]
+
+    assert 1 == len({re.sub(r"[0-9.e+]+$", "when", p.decode(), flags=re.MULTILINE) for p in pages})
+
+
+@pytest.mark.parametrize(
+    "exemplar",
+    [{"a": "x" * 128}, {"__a": "x"}, {"a": 1}, ["a"], "a", {"a": None}],
+    ids=lambda exemplar: repr(exemplar)[:12],
+)
+def test_wrong_exemplars(exemplar):
+    """A wrong exemplar raises what prometheus_client raises."""
+    errors = []
+    for library in (prometheus_client, mpmetrics):
+        metrics = (
+            library.Counter("c", "h", registry=None),
+            library.Histogram("h", "h", registry=None),
+        )
+        for metric in metrics:
+            with suppress_into(errors):
+                touch = getattr(metric, "inc", None) or metric.observe
+                touch(1, exemplar)
+
+    assert errors[:2] == errors[2:]
+
+
+@contextmanager
+def suppress_into(errors):
+    try:
+        yield
+        errors.append(None)
+    except Exception as error:
+        errors.append(type(error))
+
+
+def ours_openmetrics(registry):
+    return exposition.render(registry, Encoding(Format.OPENMETRICS, "underscores"))
+
+
 # ---- time, track_inprogress, count_exceptions ----------------------------------------------------
 
 
@@ -720,6 +811,27 @@ def test_never_initialised(class_):
                     method(*arguments)
     with suppress(AttributeError, ValueError):
         repr(metric)
+
+
+@pytest.mark.parametrize("class_", CLASSES)
+def test_never_initialised_in_a_child(class_):
+    """Nor in a forked child that has not changed the store yet."""
+    printed = in_fresh_interpreter(f"""
+import os, mpmetrics
+keeper = mpmetrics.Gauge("keeper", "help")
+metric = mpmetrics.{class_.__name__}.__new__(mpmetrics.{class_.__name__})
+child = os.fork()
+if child == 0:
+    for name in ("inc", "set", "observe", "state", "info", "labels", "collect", "time"):
+        try:
+            getattr(metric, name, lambda argument: None)(1)
+        except Exception:
+            pass
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+""")
+
+    assert "0" == printed.strip()
 
 
 @pytest.mark.parametrize("class_", CLASSES)

@@ -60,12 +60,12 @@ if sys.platform == "linux":
     from .exposition import generate_latest as generate_latest
     from .named import Store as Store, StoreStatistics as StoreStatistics
     from .patching import Patch as Patch, patch as patch
-    from .registry import CollectorRegistry as CollectorRegistry, foreign_of
+    from .registry import CollectorRegistry as CollectorRegistry, foreign_of as _foreign_of
     from .selfmetrics import StoreCollector as StoreCollector
 
     # So that prometheus_client's own endpoints show what other processes declared, also in a
     # process that declares nothing itself.
-    foreign_of(REGISTRY)
+    _foreign_of(REGISTRY)
 
     if os.environ.get("MPMETRICS_PATCH") == "1":  # `mpmetrics run` asks for it
         patch()

@@ -16,8 +16,11 @@ _LENGTHS = struct.Struct("=HH")
 def encode(labels: Mapping[str, str]) -> bytes:
     """The labels in the order of their names, each with the lengths of name and value before it.
 
-    Raises ValueError for a label name that isn't one, and for more than 128 code points in all."""
-    names.label_names(labels, ())
+    Raises ValueError for a label name that OpenMetrics hasn't, or more than 128 code points."""
+    for name in names.label_names(labels, ()):
+        if not names.are_plain("counter", "exemplar", (name,)):
+            # No escaping is negotiated for exemplars: such a name would spoil the whole page.
+            raise ValueError(f"Invalid label name of an exemplar: {name!r}")
     points = sum(len(name) + len(value) for name, value in labels.items())
     if points > _LIMIT:
         raise ValueError(

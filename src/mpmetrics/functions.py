@@ -28,6 +28,7 @@ class _Followers:
     def __init__(self) -> None:
         self.functions: weakref.WeakKeyDictionary[GaugeBase, Callable[[], float]]
         self.functions = weakref.WeakKeyDictionary()
+        self.failing: weakref.WeakSet[GaugeBase] = weakref.WeakSet()  # told already
         self.thread: threading.Thread | None = None
 
     def add(self, gauge: GaugeBase, function: Callable[[], float]) -> None:
@@ -43,9 +44,13 @@ _followers = _Followers()
 
 
 def follow(gauge: GaugeBase, function: Callable[[], float]) -> None:
-    """Lets the gauge show what the function says, from its first call on, which is now."""
+    """
+    Lets the gauge show what the function says, from its first call on, which is now.
+
+    If that fails, it is logged: the application goes on, and the next scrape asks again.
+    """
     gauge._follow()
-    gauge._write_followed(float(function()))
+    _try(_followers, gauge, function)  # prometheus_client doesn't ask before the first scrape
     _followers.add(gauge, function)
 
 
@@ -56,17 +61,23 @@ def refresh(family: Family) -> None:
             gauge._write_followed(float(function()))
 
 
+def _try(followers: _Followers, gauge: GaugeBase, function: Callable[[], float]) -> None:
+    """Asks the function; its failure is told once, until it works again."""
+    try:
+        gauge._write_followed(float(function()))
+    except Exception:
+        if gauge not in followers.failing:
+            log.exception("the function that %s follows failed", gauge)
+        followers.failing.add(gauge)
+    else:
+        followers.failing.discard(gauge)
+
+
 def _keep_fresh(followers: _Followers) -> None:
-    told = False
     while True:
         threading.Event().wait(INTERVAL)
         for gauge, function in list(followers.functions.items()):
-            try:
-                gauge._write_followed(float(function()))
-            except Exception:
-                if not told:
-                    log.exception("the function that %s follows failed; told once", gauge)
-                told = True
+            _try(followers, gauge, function)
 
 
 def _forget() -> None:

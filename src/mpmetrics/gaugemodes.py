@@ -39,8 +39,8 @@ def override(name: str) -> str | None:
 def _overrides(text: str) -> tuple[tuple[str, str], ...]:
     pairs = []
     for part in filter(None, (part.strip() for part in text.split(","))):
-        pattern, _, mode = part.partition("=")
-        if mode in MODES or mode == "none":
+        pattern, mode = (side.strip() for side in part.partition("=")[::2])
+        if pattern and (mode in MODES or mode == "none"):
             pairs.append((pattern, mode))
         else:
             log.error("MPMETRICS_GAUGE_MODES: no mode in %r; expected NAME=MODE", part)

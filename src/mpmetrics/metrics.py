@@ -20,6 +20,7 @@ from . import (
     functions,
     gaugemodes,
     names,
+    references,
     registry as registries,
     store,
 )
@@ -49,6 +50,7 @@ class MetricBase:
         def _bind(self, family: Family, /) -> None: ...
         def _start(self, again: bool = False, /) -> None: ...
         def _remove(self, labelvalues: tuple[str, ...], /) -> bool: ...
+        def labels(self, *labelvalues: object, **labelkwargs: object) -> Self: ...
 
     def __init__(
         self,
@@ -113,7 +115,8 @@ class MetricBase:
         taken = names.sample_names(self._type, full)
         if registry is not None:
             registries.register(registry, self, taken)
-        self._start(registries.note_declared(identity.name, taken))
+        self._start(registry is not None and identity.note(registry, taken))
+        references.note(self)
         if identity.private:
             weakref.finalize(self, self._family.release).atexit = False
 
@@ -141,6 +144,9 @@ class MetricBase:
         if row is not None:
             metrics[0].samples = list(read(family.store, row, self._labelvalues))
         return metrics
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return references.reduce(self)
 
     def __str__(self) -> str:
         return f"{self._type}:{self._name}"

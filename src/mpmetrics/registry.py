@@ -8,11 +8,12 @@ aside as soon as the process declares such a name itself.
 from __future__ import annotations
 
 import contextlib
+import functools
 import secrets
 import sys
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import prometheus_client
@@ -48,7 +49,7 @@ class CollectorRegistry(prometheus_client.CollectorRegistry):
         if name is not None:
             if not name:
                 raise ValueError("a registry's name must not be empty")
-            _identities[self] = Identity("named:" + name, private=False)
+            _identities[self] = _identity("named:" + name)
 
     def register(self, collector: Any) -> None:
         """
@@ -56,26 +57,59 @@ class CollectorRegistry(prometheus_client.CollectorRegistry):
 
         Raises ValueError if another collector of this process has one of its names.
         """
-        try:
-            super().register(collector)
-        except ValueError:
-            foreign = _foreign.get(self)
-            if foreign is None or isinstance(collector, _StandIn) or not foreign.withdraw():
-                raise
-            super().register(collector)
+        _register(super().register, _foreign.get(self), collector)
+
+
+def _register(theirs: Callable[[Any], None], foreign: Foreign | None, collector: object) -> None:
+    """Registers as prometheus_client does; if the name is only a stand-in's, that one goes first.
+
+    Else a family of another process would make an innocent declaration here fail."""
+    try:
+        theirs(collector)
+    except ValueError:
+        if foreign is None or isinstance(collector, _StandIn) or not foreign.withdraw():
+            raise
+        theirs(collector)
 
 
 class Identity:
-    """How a store knows a registry."""
+    """How a store knows a registry, and what this process has declared in it."""
 
     def __init__(self, name: str, private: bool) -> None:
         self.name = name
         self.private = private
+        self._declared: weakref.WeakKeyDictionary[object, set[str]] = weakref.WeakKeyDictionary()
+
+    def declared(self) -> set[str]:
+        """Every sample name that this process has ever declared under this identity."""
+        return set().union(*self._declared.values())
+
+    def note(self, registry: object, names: Iterable[str]) -> bool:
+        """Remembers that this process declares these names in this object.
+
+        True if it had done so before, and so must have let them go, and no other object of this
+        identity has them."""
+        taken = set(names)
+        mine = self._declared.setdefault(registry, set())
+        again = taken <= mine and not any(
+            taken & theirs for other, theirs in self._declared.items() if other is not registry
+        )
+        mine |= taken
+        return again
 
 
 _identities: weakref.WeakKeyDictionary[object, Identity] = weakref.WeakKeyDictionary()
+_by_name: weakref.WeakValueDictionary[str, Identity] = weakref.WeakValueDictionary()
 _identities[REGISTRY] = Identity("", private=False)
 _unnamed: Counter[str] = Counter()  # registries without a name, by module
+
+
+def _identity(name: str) -> Identity:
+    """The one identity of that name; objects of one name are one registry to other processes."""
+    identity = _by_name.get(name)
+    if identity is None:
+        identity = _by_name[name] = Identity(name, private=False)
+    return identity
 
 
 def private_identity() -> Identity:
@@ -91,7 +125,7 @@ def identity_of(registry: object) -> Identity:
         if module is None:
             identity = private_identity()
         else:
-            identity = Identity(f"module:{module}:{_unnamed[module]}", private=False)
+            identity = _identity(f"module:{module}:{_unnamed[module]}")
             _unnamed[module] += 1
         _identities[registry] = identity
     return identity
@@ -179,7 +213,7 @@ class Foreign:
         if joined is None or registry is None or identity is None:
             return  # an unnamed registry is nobody before its first declaration
         rows = catalog.of(joined).shown(identity.name)
-        local = declared_here(identity.name)
+        local = identity.declared()
         state = (joined.identity, joined.declarations, len(local))
         if state == self._seen:
             return
@@ -227,12 +261,6 @@ class Foreign:
 
 
 _foreign: weakref.WeakKeyDictionary[object, Foreign] = weakref.WeakKeyDictionary()
-_declared: dict[str, set[str]] = {}  # sample names declared by this process, by registry identity
-
-
-def declared_here(identity: str) -> set[str]:
-    """Every sample name that this process has ever declared in that registry."""
-    return _declared.setdefault(identity, set())
 
 
 def foreign_of(registry: prometheus_client.CollectorRegistry) -> Foreign:
@@ -241,6 +269,12 @@ def foreign_of(registry: prometheus_client.CollectorRegistry) -> Foreign:
     if foreign is None:
         foreign = _foreign[registry] = Foreign(registry)
         registry.register(foreign)
+        if not isinstance(registry, CollectorRegistry):
+            # On the object itself: REGISTRY can't be made one of another class.
+            theirs = registry.register
+            registry.register = functools.partial(  # type: ignore[method-assign]
+                _register, theirs, foreign
+            )
     return foreign
 
 
@@ -254,11 +288,3 @@ def register(
     if isinstance(registry, prometheus_client.CollectorRegistry):
         foreign_of(registry).step_aside(taken)
     registry.register(metric)
-
-
-def note_declared(identity: str, names: Iterable[str]) -> bool:
-    """Remembers that this process declares these names; true if it had them before."""
-    declared, taken = declared_here(identity), set(names)
-    again = taken <= declared
-    declared |= taken
-    return again

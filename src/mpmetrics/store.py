@@ -12,17 +12,11 @@ holds:
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import logging
 import os
-import stat
-import sys
-from collections.abc import Iterator
-from secrets import token_hex
 from typing import Literal, overload
 
-from . import processes, storefile
+from . import processes, runfiles, storefile
 from ._native import Store, StoreError, on_private
 
 __all__ = ["Store", "StoreError", "current"]
@@ -30,6 +24,7 @@ __all__ = ["Store", "StoreError", "current"]
 log = logging.getLogger("mpmetrics")
 
 _PARENT = "MPMETRICS_PARENT_STORE"  # PATH|PID:START of the process that set it
+_KIND = "mpmetrics"  # what the folders are called that stores are made up in
 _MAX_SERIES = 100_000
 
 _current: Store | None = None
@@ -116,24 +111,6 @@ def _max_series() -> int:
 # ---- made up for a run ---------------------------------------------------------------------------
 
 
-def _candidates() -> Iterator[str]:
-    """The folders where a store may be made up, the best first: on tmpfs, of this user alone."""
-    for parent in ("/dev/shm", os.environ.get("XDG_RUNTIME_DIR")):
-        if parent:
-            for suffix in ("", "-1", "-2"):  # another name if somebody squats in the first
-                yield f"{parent}/mpmetrics-{os.geteuid()}{suffix}"
-
-
-def _is_ours(folder: str) -> bool:
-    """Is it a folder that nobody else can write in?"""
-    try:
-        status = os.stat(folder, follow_symlinks=False)
-    except OSError:
-        return False
-    mine = status.st_uid == os.geteuid() and not status.st_mode & 0o077
-    return stat.S_ISDIR(status.st_mode) and mine
-
-
 def _new() -> Store:
     """A new store; its name says which process made it."""
     global _made_up
@@ -143,28 +120,14 @@ def _new() -> Store:
 
 
 def make_up() -> Store:
-    """A new store for a run, in a folder of this user's; without a name if there can't be one.
-
-    Removes what those left who were killed before they could."""
-    pid = os.getpid()
-    for folder in _candidates():
-        with contextlib.suppress(OSError):
-            os.mkdir(folder, 0o700)
-        if not _is_ours(folder):
-            continue
-        try:
-            for name in os.listdir(folder):
-                storefile.remove_if_unused(f"{folder}/{name}")
-            name = f"{pid}-{processes.start_time(pid)}-{token_hex(4)}"
-            return storefile.make(f"{folder}/{name}", _max_series())
-        except OSError as error:
-            log.debug("no store in %s: %s", folder, error)
-    return storefile.make_unnamed(_max_series())
+    """A new store for a run, in a folder of this user's; without a name if there can't be one."""
+    made = runfiles.make_up(_KIND, lambda path: storefile.make(path, _max_series()))
+    return made or storefile.make_unnamed(_max_series())
 
 
 def made_up_paths() -> list[str]:
     """Where the stores are that were made up for runs of this user."""
-    folders = filter(_is_ours, _candidates())
+    folders = filter(runfiles.is_ours, runfiles.folders(_KIND))
     return [f"{folder}/{name}" for folder in folders for name in sorted(os.listdir(folder))]
 
 
@@ -178,7 +141,7 @@ def _parents() -> Store | None:
     if path and setter in {f"{pid}:{start}" for pid, start in makers}:
         return _parents_at(path)
     # A forkserver begun before the store knows no variable.
-    for folder in filter(_is_ours, _candidates()) if makers else ():
+    for folder in filter(runfiles.is_ours, runfiles.folders(_KIND)) if makers else ():
         for name in os.listdir(folder):
             if name.startswith(tuple(f"{pid}-{start}-" for pid, start in makers)):
                 return _parents_at(f"{folder}/{name}")
@@ -192,7 +155,8 @@ def _parents_at(path: str) -> Store | None:
     except OSError as error:
         log.error("counting by itself, since the store of its parent can't be used: %s", error)
         return None
-    _made_up = _is_ours(os.path.dirname(path)) and os.path.dirname(path) in _candidates()
+    folder = os.path.dirname(path)
+    _made_up = runfiles.is_ours(folder) and folder in runfiles.folders(_KIND)
     return store
 
 
@@ -221,30 +185,6 @@ def _tell(store: Store, why: str) -> None:
     )
 
 
-def _leave_after_children() -> None:
-    """
-    Has multiprocessing, if the program uses it, call `_leave` when it is done in this process.
-
-    It ends its children without `atexit`; and where it was imported before us, our own `atexit`
-    function runs before it waits for them, too early to be the last one out.
-    """
-    global _hooked
-    util = sys.modules.get("multiprocessing.util")
-    if util is None:
-        return
-    util.Finalize(None, _leave, exitpriority=-100)  # below 0: after the children
-    if not _hooked:  # a child of multiprocessing forgets what it was to do, then calls the hooks
-        util.register_after_fork(_leave, lambda _: _leave_after_children())
-        _hooked = True
-
-
-def _after_fork() -> None:
-    _announce()
-    _leave_after_children()
-
-
-_hooked = False
 on_private(_tell)
-atexit.register(_leave)
-_leave_after_children()
-os.register_at_fork(after_in_child=_after_fork)
+runfiles.at_end(_leave)
+os.register_at_fork(after_in_child=_announce)

@@ -14,9 +14,12 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from ._native import Store, StoreError, StoreLayoutError, claim, format_store
+
+T = TypeVar("T")
 
 _TRIES = 100  # of joining a path that others keep replacing
 _PAUSE = 0.01  # seconds between them
@@ -101,8 +104,25 @@ def is_at(path: str, fd: int) -> bool:
 
 
 def make(path: str, max_series: int, *, over: bool = False) -> Store:
+    """An empty store at `path`, as `make_whole` says."""
+    return make_whole(path, lambda fd: _lay_out(fd, path, max_series), over=over)
+
+
+def make_unnamed(max_series: int) -> Store:
+    """A store without a name: for this process and its forks alone."""
+    return in_memfd(lambda fd: _lay_out(fd, None, max_series))
+
+
+def _lay_out(fd: int, path: str | None, max_series: int) -> Store:
+    format_store(fd, max_series)
+    store = Store(fd, path)
+    store.attach()
+    return store
+
+
+def make_whole(path: str, lay_out: Callable[[int], T], *, over: bool = False) -> T:
     """
-    An empty store at `path`, had by this process before anybody else can see it.
+    What `lay_out` makes in a new file, had by this process before anybody else can see it.
 
     It is made whole under another name. `over`: takes the place of what is there, which the caller
     has claimed; never truncates it, since that would kill whoever has it mapped. Otherwise raises
@@ -112,28 +132,23 @@ def make(path: str, max_series: int, *, over: bool = False) -> Store:
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     fd = os.open(temporary, flags, 0o600)
     try:
-        format_store(fd, max_series)
-        store = Store(fd, path)
-        store.attach()
+        made = lay_out(fd)
         if over:
             os.rename(temporary, path)
         else:
             os.link(temporary, path)
-        return store
+        return made
     finally:
         os.close(fd)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
 
 
-def make_unnamed(max_series: int) -> Store:
-    """A store without a name: for this process and its forks alone."""
+def in_memfd(lay_out: Callable[[int], T]) -> T:
+    """What `lay_out` makes in a file without a name."""
     fd = os.memfd_create("mpmetrics", os.MFD_CLOEXEC)
     try:
-        format_store(fd, max_series)
-        store = Store(fd)
-        store.attach()
-        return store
+        return lay_out(fd)
     finally:
         os.close(fd)
 

@@ -107,7 +107,7 @@ def kill_again_and_again(method: str, times: int, folder: str) -> dict[str, Any]
     return {"wrong": wrong, "alive": after_first[0], "dead": after_first[1]}
 
 
-# ---- killed while it holds the store's lock, sooner or later --------------------------------------
+# ---- killed while it holds the store's lock, sooner or later -------------------------------------
 
 
 def make_series(path: str) -> None:

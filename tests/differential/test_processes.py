@@ -7,8 +7,7 @@ import os
 
 import prometheus_client
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import mpmetrics
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import mpmetrics
-from mpmetrics import store
 from tests.concurrency.actors import Actor
 from tests.concurrency.declaring import KEPT, both, declare_with, page
+
+import mpmetrics
+from mpmetrics import store
 
 __all__ = ["KEPT", "Actor", "actors", "both", "call", "have", "page", "statistics"]
 
@@ -49,3 +50,28 @@ def openmetrics(registry: Any = mpmetrics.REGISTRY) -> str:
     from mpmetrics.negotiation import Encoding, Format
 
     return render(registry, Encoding(Format.OPENMETRICS, "underscores")).decode()
+
+
+def version_of_theirs() -> str:
+    """The version of prometheus_client in this process, by what only the newer ones have."""
+    import importlib.metadata
+
+    import prometheus_client
+
+    found = importlib.metadata.version("prometheus_client")
+    assert ("tmp" in prometheus_client.__file__) == (found == "0.22.0"), prometheus_client.__file__
+    return found
+
+
+def counted(method: str, kind: str) -> list[dict[str, float]]:
+    """One update by a child; then the removal of its series, by this process."""
+    from .removal import KINDS
+
+    options, (name, *args) = KINDS[kind]
+    have(kind, "m", ["m", "h", ["who"]], options)
+    with Actor(method) as actor:
+        actor.do(have, kind, "m", ["m", "h", ["who"]], options)
+        actor.do(call, "m", ["x"], name, *args)
+        seen = [both()]
+        KEPT["m"].remove_by_labels({"who": "x"})
+        return [*seen, actor.do(both)]

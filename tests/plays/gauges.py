@@ -198,3 +198,20 @@ def unknown_mode() -> dict[str, Any]:
     except Exception as error:
         return {"error": type(error).__name__, "modes": modes}
     return {}
+
+
+FIRST = {  # by kind: options, the call, the sample that shows it
+    "Counter": ({}, ("inc",), "m_total"),
+    "Gauge": ({}, ("set", 1), "m"),
+    "Summary": ({}, ("observe", 1), "m_count"),
+    "Histogram": ({}, ("observe", 1), "m_count"),
+    "Enum": ({"states": ["a", "b"]}, ("state", "b"), 'm{m="b"}'),
+}
+
+
+def first_write(kind: str) -> dict[str, float]:
+    options, (name, *args), sample = FIRST[kind]
+    have(kind, "m", ["m", "h"], options)
+    with Actor("fork") as child:
+        child.do(call, "m", [], name, *args)
+        return {"child": child.do(page)[sample], "parent": page()[sample]}

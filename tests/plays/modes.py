@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
-
 from tests.concurrency.actors import Actor
 
 GAUGES: dict[str, Any] = {}

@@ -1,0 +1,431 @@
+"""
+Object, Dict and List: ordinary Python values in a heap, seen by every process that has the box.
+
+Each has a lock of its own, and two slots for the block that holds its contents, pickled:
+
+    | lock | changes | slot 0: start, size, birth | slot 1: start, size, birth |
+
+The contents are those of slot `changes & 1`; a start of 0 is empty.  Who changes them, with the
+lock held, writes a new block, names it in the idle slot, adds one to `changes`, the commit, then
+frees the old block and clears its slot.  So whoever is killed in the middle leaves the old contents
+or the new ones, and a block named in the idle slot, which the next change frees; if it was freed
+already, its birth tells.  Only between `malloc` and the naming is a block lost.
+
+A process keeps the last contents that it has read, and reads again when `changes` has moved.  Each
+value is pickled by itself, and unpickled when somebody asks for it: nobody gets an object that
+another one has, too, so changing what one got changes nothing here.  A change writes the whole
+contents: this is for hundreds of values, not for millions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import pickle
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    MutableMapping,
+    MutableSequence,
+    ValuesView,
+)
+from typing import Any, Generic, Self, TypeVar
+
+from . import heap
+from .heap import Block, GoneError
+from .lock import Lock
+from .view import View
+
+__all__ = ["Dict", "List", "Object"]
+
+C = TypeVar("C")  # the contents, as a process keeps them: values pickled
+
+_WORDS = (Lock.size + 7) // 8 * 8  # where they begin
+_COUNT = 7
+_SLOTS = (1, 4)  # the first word of each: start, size, birth
+
+
+def _dumps(value: object) -> bytes:
+    return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+
+
+class _Contents(View, Generic[C]):
+    """What the three have in common: contents that are replaced as a whole."""
+
+    size = _WORDS + _COUNT * 8
+    align = max(8, Lock.align)
+    _needs_heap = True
+    _owns = True
+
+    def _setup(self, mem: memoryview) -> None:
+        super()._setup(mem)
+        self._lock = Lock._attach(mem[: Lock.size], self._heap)
+        self._words = mem[_WORDS : _WORDS + _COUNT * 8].cast("Q")
+        self._seen: tuple[int, C] = 0, self._empty()
+
+    def _empty(self) -> C:
+        """New and empty contents."""
+        raise NotImplementedError
+
+    def _now(self) -> C:
+        """The contents; never to be changed."""
+        changes, contents = self._seen
+        if changes != self._words[0]:
+            with self._lock:
+                changes, data = self._words[0], self._load()
+            contents = pickle.loads(data) if data else self._empty()
+            self._seen = changes, contents
+        return contents
+
+    @contextlib.contextmanager
+    def _changing(self, copy: Callable[[C], C]) -> Iterator[C]:
+        """A copy of the contents, which take its place if nothing is raised."""
+        with self._lock:
+            changes, contents = self._seen
+            if changes != self._words[0]:
+                data = self._load()
+                contents = pickle.loads(data) if data else self._empty()
+            contents = copy(contents)
+            yield contents
+            self._store(_dumps(contents) if contents else b"")
+            self._seen = self._words[0], contents
+
+    # The lock held.
+
+    def _load(self) -> bytes:
+        slot = _SLOTS[self._words[0] & 1]
+        return bytes(self._block_at(slot).deref()) if self._words[slot] else b""
+
+    def _store(self, data: bytes) -> None:
+        words = self._words
+        old, new = _SLOTS[words[0] & 1], _SLOTS[words[0] + 1 & 1]
+        self._drop(new)  # left by one who was killed
+        if data:
+            assert self._heap is not None
+            block = self._heap.malloc(len(data), 8)
+            words[new + 1], words[new + 2] = block.size, block._birth
+            words[new] = block.start
+            block.deref()[:] = data
+        words[0] += 1
+        self._drop(old)
+
+    def _drop(self, slot: int) -> None:
+        if self._words[slot]:
+            with contextlib.suppress(GoneError):  # by one who was killed before the next line
+                self._block_at(slot).free()
+            self._words[slot] = 0
+
+    def _block_at(self, slot: int) -> Block:
+        assert self._heap is not None
+        start, size, birth = self._words[slot : slot + 3]
+        return heap._block(self._heap, (start, birth), size)
+
+    def _release(self) -> None:
+        with self._lock:
+            for slot in _SLOTS:
+                self._drop(slot)
+
+
+class Object(_Contents[bytes]):
+    """
+    One value of any kind that pickles: `o.value`, first None.
+
+    Each reading gives a new object; to change what is here, set `value`.
+    """
+
+    __module__ = "mpmetrics.types"  # where users know it; pickles say so
+
+    def __init__(self, mem: Any, value: object = None) -> None:
+        super().__init__(mem)
+        if value is not None:
+            self.value = value
+
+    def _empty(self) -> bytes:
+        return b""
+
+    @property
+    def value(self) -> Any:
+        """What was set last."""
+        data = self._now()
+        return pickle.loads(data) if data else None
+
+    @value.setter
+    def value(self, value: object) -> None:
+        data = b"" if value is None else _dumps(value)
+        with self._changing(lambda _: data):
+            pass
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.value!r})"
+
+
+class _Items(ItemsView[Any, Any]):
+    """Pairs of one moment: nothing is asked for that has gone since."""
+
+    _mapping: Dict
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return ((key, pickle.loads(data)) for key, data in self._mapping._now().items())
+
+    def __reversed__(self) -> Iterator[tuple[Any, Any]]:
+        return ((key, pickle.loads(data)) for key, data in reversed(self._mapping._now().items()))
+
+
+class _Values(ValuesView[Any]):
+    _mapping: Dict
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(pickle.loads, self._mapping._now().values())
+
+    def __reversed__(self) -> Iterator[Any]:
+        return map(pickle.loads, reversed(self._mapping._now().values()))
+
+
+class Dict(_Contents[dict[Any, bytes]], MutableMapping[Any, Any]):
+    """
+    A dict in a heap, with all of dict's methods; each of them is one change that all see whole.
+
+    Iteration is over the contents of one moment.  `copy`, `|` and `fromkeys` give ordinary dicts.
+    """
+
+    __module__ = "mpmetrics.types"  # where users know it; pickles say so
+
+    def __init__(self, mem: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(mem)
+        if args or kwargs:
+            self.update(*args, **kwargs)
+
+    def _empty(self) -> dict[Any, bytes]:
+        return {}
+
+    def __len__(self) -> int:
+        return len(self._now())
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._now())
+
+    def __reversed__(self) -> Iterator[Any]:
+        yield from reversed(self._now())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._now()
+
+    def __getitem__(self, key: Any) -> Any:
+        return pickle.loads(self._now()[key])
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        data = _dumps(value)
+        with self._changing(dict) as contents:
+            contents[key] = data
+
+    def __delitem__(self, key: Any) -> None:
+        with self._changing(dict) as contents:
+            del contents[key]
+
+    def items(self) -> ItemsView[Any, Any]:
+        return _Items(self)
+
+    def values(self) -> ValuesView[Any]:
+        return _Values(self)
+
+    def clear(self) -> None:
+        with self._changing(dict) as contents:
+            contents.clear()
+
+    def copy(self) -> dict[Any, Any]:
+        """An ordinary dict of the same contents."""
+        return dict(self.items())
+
+    @staticmethod
+    def fromkeys(keys: Iterable[Any], value: Any = None) -> dict[Any, Any]:
+        """An ordinary dict, since nobody says here in which heap."""
+        return dict.fromkeys(keys, value)
+
+    def pop(self, key: Any, *default: Any) -> Any:
+        if len(default) > 1:
+            raise TypeError(f"pop takes at most 2 arguments, not {1 + len(default)}")
+        try:
+            with self._changing(dict) as contents:
+                data = contents.pop(key)
+        except KeyError:
+            if default:
+                return default[0]
+            raise
+        return pickle.loads(data)
+
+    def popitem(self) -> tuple[Any, Any]:
+        with self._changing(dict) as contents:
+            if not contents:
+                raise KeyError("popitem(): the Dict is empty")
+            key, data = contents.popitem()
+        return key, pickle.loads(data)
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        data = _dumps(default)
+        if key not in self._now():
+            with self._changing(dict) as contents:
+                data = contents.setdefault(key, data)
+            return pickle.loads(data)
+        return self.get(key, default)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        new = {key: _dumps(value) for key, value in dict(*args, **kwargs).items()}
+        with self._changing(dict) as contents:
+            contents.update(new)
+
+    def __or__(self, other: Any) -> Any:
+        if not isinstance(other, dict | Dict):
+            return NotImplemented
+        return self.copy() | dict(other)
+
+    def __ror__(self, other: Any) -> Any:
+        if not isinstance(other, dict | Dict):
+            return NotImplemented
+        return dict(other) | self.copy()
+
+    def __ior__(self, other: Any) -> Self:
+        self.update(other)
+        return self
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.copy()!r})"
+
+
+class List(_Contents[list[bytes]], MutableSequence[Any]):
+    """
+    A list in a heap, with all of list's methods; each of them is one change that all see whole.
+
+    Iteration is over the contents of one moment.  `copy`, slices, `+` and `*` give ordinary lists.
+    `sort`'s key and the elements' `==` run with the lock held: they mustn't use this List.
+    """
+
+    __module__ = "mpmetrics.types"  # where users know it; pickles say so
+
+    def __init__(self, mem: Any, values: Iterable[Any] = ()) -> None:
+        super().__init__(mem)
+        values = list(values)
+        if values:
+            self.extend(values)
+
+    def _empty(self) -> list[bytes]:
+        return []
+
+    def __len__(self) -> int:
+        return len(self._now())
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(pickle.loads, self._now())
+
+    def __reversed__(self) -> Iterator[Any]:
+        return map(pickle.loads, reversed(self._now()))
+
+    def __contains__(self, value: object) -> bool:
+        return value in self.copy()
+
+    def __getitem__(self, index: Any) -> Any:
+        data = self._now()[index]
+        return list(map(pickle.loads, data)) if isinstance(data, list) else pickle.loads(data)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        data: Any = list(map(_dumps, value)) if isinstance(index, slice) else _dumps(value)
+        with self._changing(list) as contents:
+            contents[index] = data
+
+    def __delitem__(self, index: Any) -> None:
+        with self._changing(list) as contents:
+            del contents[index]
+
+    def append(self, value: Any) -> None:
+        data = _dumps(value)
+        with self._changing(list) as contents:
+            contents.append(data)
+
+    def extend(self, values: Iterable[Any]) -> None:
+        data = list(map(_dumps, values))
+        with self._changing(list) as contents:
+            contents.extend(data)
+
+    def insert(self, index: int, value: Any) -> None:
+        data = _dumps(value)
+        with self._changing(list) as contents:
+            contents.insert(index, data)
+
+    def pop(self, index: int = -1) -> Any:
+        with self._changing(list) as contents:
+            data = contents.pop(index)
+        return pickle.loads(data)
+
+    def remove(self, value: Any) -> None:
+        with self._changing(list) as contents:
+            del contents[[pickle.loads(data) for data in contents].index(value)]
+
+    def clear(self) -> None:
+        with self._changing(list) as contents:
+            contents.clear()
+
+    def reverse(self) -> None:
+        with self._changing(list) as contents:
+            contents.reverse()
+
+    def sort(self, *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
+        with self._changing(list) as contents:
+            values = [pickle.loads(data) for data in contents]
+            order = values if key is None else list(map(key, values))
+            indices = sorted(range(len(order)), key=order.__getitem__, reverse=reverse)
+            contents[:] = [contents[i] for i in indices]
+
+    def copy(self) -> list[Any]:
+        """An ordinary list of the same contents."""
+        return list(self)
+
+    def index(self, value: Any, *limits: int) -> int:
+        return self.copy().index(value, *limits)
+
+    def count(self, value: Any) -> int:
+        return self.copy().count(value)
+
+    def __add__(self, other: Any) -> Any:
+        return self.copy() + list(other) if isinstance(other, list | List) else NotImplemented
+
+    def __radd__(self, other: Any) -> Any:
+        return list(other) + self.copy() if isinstance(other, list | List) else NotImplemented
+
+    def __iadd__(self, values: Iterable[Any]) -> Self:  # type: ignore[misc]  # as list's
+        self.extend(values)
+        return self
+
+    def __mul__(self, times: Any) -> Any:
+        return self.copy() * times
+
+    __rmul__ = __mul__
+
+    def __imul__(self, times: Any) -> Self:
+        times = operator.index(times)
+        with self._changing(list) as contents:
+            contents *= times
+        return self
+
+    def _compare(self, other: Any, how: Callable[[Any, Any], Any]) -> Any:
+        return how(self.copy(), list(other)) if isinstance(other, list | List) else NotImplemented
+
+    def __eq__(self, other: object) -> Any:
+        return self._compare(other, operator.eq)
+
+    def __lt__(self, other: Any) -> Any:
+        return self._compare(other, operator.lt)
+
+    def __le__(self, other: Any) -> Any:
+        return self._compare(other, operator.le)
+
+    def __gt__(self, other: Any) -> Any:
+        return self._compare(other, operator.gt)
+
+    def __ge__(self, other: Any) -> Any:
+        return self._compare(other, operator.ge)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.copy()!r})"

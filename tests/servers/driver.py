@@ -1,0 +1,239 @@
+"""Servers started as docs/servers.md says, asked over HTTP, and ended by their own process ids.
+
+A `Model` is one row of the table there. Its command is what one types; only the address, the
+folder and the way to the programs of this environment are put in.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import random
+import shlex
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from examples.rig import page as pages
+from examples.rig.processes import Child, wait_until
+from tests.programs import environment
+
+BIN = Path(sys.executable).parent
+PATIENCE = 20.0  # seconds
+AT_ONCE = 8  # requests
+FIRST, LATER = 300, 100
+
+
+@dataclass(frozen=True)
+class Model:
+    """A server, or a pool, as one starts it. `8000` is its port, `/dev/shm/shop` a store's path."""
+
+    command: str
+    workers: str = "2"  # that serve, as the table says it
+    replaces: bool = True  # a worker that was killed
+    stop: signal.Signals = signal.SIGTERM
+    files: Mapping[str, str] = field(default_factory=dict)  # beside the application
+    variables: Mapping[str, str] = field(default_factory=dict)
+    module: str = "app"  # that is served
+
+
+def truth(events: int) -> dict[str, float]:
+    """What a page must say after so many requests or tasks."""
+    return {
+        "requests_total": float(events),
+        "seconds_count": float(events),
+        "seconds_sum": 0.25 * events,
+        'seconds_bucket{le="0.2"}': 0.0,
+        'seconds_bucket{le="0.5"}': float(events),
+        'seconds_bucket{le="+Inf"}': float(events),
+        "level": 2.0 * events,
+    }
+
+
+def shown(text: str) -> dict[str, float]:
+    """What a page says of the same."""
+    values = pages.read(text)
+    return {name: values[name] for name in truth(0) if name in values}
+
+
+def assert_true(events: int, pid: int, text: str) -> None:
+    """The page of this process says what is true."""
+    assert truth(events) == shown(text), f"{pid}: {shown(text)} is not {truth(events)}"
+
+
+def need(*programs: str) -> None:
+    """Skips the test where a program that it is about isn't installed."""
+    for program in programs:
+        if not (BIN / program).exists():
+            pytest.skip(f"{program} isn't installed: pip install '.[servers]'")
+
+
+def free_port() -> int:
+    """A port that is free now, of those that no outgoing connection is given by chance."""
+    while True:
+        port = random.randint(20_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
+def substituted(text: str, port: int, folder: Path) -> str:
+    return text.replace("8000", str(port)).replace("/dev/shm/shop", str(folder / "store"))
+
+
+def command_of(model: Model, port: int, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """What to start, and in which environment."""
+    words = shlex.split(substituted(model.command, port, folder))
+    variables = dict(model.variables)
+    while "=" in words[0]:
+        name, _, value = words.pop(0).partition("=")
+        variables[name] = value
+    if words[0] == "mpmetrics":
+        words[:1] = [sys.executable, "-m", "mpmetrics"]
+    elif words[0] == "python":
+        words[0] = sys.executable
+    else:
+        words[0] = str(BIN / words[0])
+    path = f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    env = environment(PATH=path, PYTHONUNBUFFERED="1", **variables)
+    env["PYTHONPATH"] = os.pathsep.join([env["PYTHONPATH"], str(folder)])
+    return words, env
+
+
+class Served:
+    """A server that runs, and how many requests it has answered."""
+
+    def __init__(self, child: Child, port: int, folder: Path) -> None:
+        self.child = child
+        self.port = port
+        self.folder = folder
+        self.answered = 0
+        self.by: set[int] = set()  # workers that answered
+
+    def get(self, path: str, timeout: float = 10.0) -> tuple[int, str]:
+        """The worker, and what it answered."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.request("GET", path, headers={"Connection": "close"})
+            response = connection.getresponse()
+            text = response.read().decode()
+            assert 200 == response.status, text
+            return int(response.headers["X-Pid"]), text
+        finally:
+            connection.close()
+
+    def wait_ready(self) -> None:
+        def answers() -> bool:
+            assert self.child.is_running(), self.child.last_words()
+            try:
+                return bool(self.get("/metrics", timeout=2.0))
+            except (OSError, http.client.HTTPException):
+                return False
+
+        assert wait_until(answers, PATIENCE), self.child.last_words()
+
+    def work(self, requests: int) -> set[int]:
+        """So many requests, each answered; the workers that answered them."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            by = {pid for pid, _ in pool.map(self.get, ["/work"] * requests)}
+        self.answered += requests
+        return by
+
+    def work_by_two(self, requests: int) -> set[int]:
+        """The same, the first of them in turns until two workers have answered one."""
+        by: set[int] = set()
+        left = requests
+        deadline = time.monotonic() + PATIENCE
+        while left and len(by) < 2 and time.monotonic() < deadline:
+            turn = min(left, AT_ONCE)
+            by |= self.work(turn)
+            left -= turn
+        by |= self.work(left)
+        assert len(by) >= 2, f"only one worker answered:\n{self.child.last_words()}"
+        return by
+
+    def pages(self, at_least: int = 2, without: frozenset[int] = frozenset()) -> dict[int, str]:
+        """A page of each worker: of so many, none of them one of these."""
+        found: dict[int, str] = {}
+
+        def enough() -> bool:
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                found.update(pool.map(self.get, ["/metrics"] * AT_ONCE))
+            for pid in without:
+                found.pop(pid, None)
+            return len(found) >= at_least
+
+        assert wait_until(enough, PATIENCE), self.child.last_words()
+        return found
+
+    def kill_one(self, by: set[int]) -> int:
+        """SIGKILL to one of these workers, which must be of our session."""
+        victim = next(pid for pid in sorted(by) if alive(pid) and is_ours(pid, self.child))
+        os.kill(victim, signal.SIGKILL)
+        assert wait_until(lambda: not alive(victim), PATIENCE)
+        return victim
+
+    def settle(self) -> None:
+        """Returns when new connections are answered again, one after the other, by workers."""
+
+        def two_answer() -> bool:
+            try:
+                return len(self.pages()) >= 2
+            except (OSError, http.client.HTTPException):
+                return False
+
+        assert wait_until(two_answer, PATIENCE), self.child.last_words()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (OSError, IndexError):
+        return False
+
+
+def is_ours(pid: int, child: Child) -> bool:
+    return os.getsid(pid) == child.pid
+
+
+@contextmanager
+def serving(model: Model, folder: Path) -> Iterator[Served]:
+    """The server, until the end of the block; then it ends by itself, and with status 0."""
+    port = free_port()
+    shutil.copy(Path(__file__).with_name("app.py"), folder / "app.py")
+    for name, text in model.files.items():
+        (folder / name).write_text(substituted(text, port, folder))
+    words, env = command_of(model, port, folder)
+    here = ["sh", "-c", 'cd "$0" && exec "$@"', str(folder), *words]
+    with Child(here, log=folder / "log", env=env) as child:
+        served = Served(child, port, folder)
+        served.wait_ready()
+        yield served
+        if child.is_running():
+            os.kill(child.pid, model.stop)
+            wait_until(lambda: not child.is_running(), PATIENCE)
+            assert not child.is_running(), f"doesn't end:\n{child.last_words()}"
+
+
+def prove(model: Model, folder: Path, kill: Callable[[Served, set[int]], int] | None = None) -> str:
+    """The whole proof of one model; what the table says of it."""
+    with serving(model, folder) as served:
+        by = served.work_by_two(FIRST)
+        for pid, text in served.pages().items():
+            assert_true(FIRST, pid, text)
+        if not model.replaces:
+            return f"{FIRST} of {FIRST} by {len(by)} workers"
+        victim = (kill or Served.kill_one)(served, by)
+        served.settle()
+        again = served.work_by_two(LATER)
+        assert victim not in again
+        for pid, text in served.pages(without=frozenset({victim})).items():
+            assert_true(FIRST + LATER, pid, text)
+        return f"{FIRST} of {FIRST}, then {FIRST + LATER} of {FIRST + LATER}"

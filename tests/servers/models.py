@@ -1,0 +1,89 @@
+"""Every server and pool that is tried, as docs/servers.md says how to start it."""
+
+from __future__ import annotations
+
+import signal
+
+from tests.servers.driver import Model
+
+# gunicorn 27's control socket has one path for a user; two runs of the tests would meet there.
+G = "gunicorn --no-control-socket --bind 127.0.0.1:8000 --workers 2"
+
+GUNICORN = {
+    "gunicorn sync": Model(f"mpmetrics run -- {G} app:wsgi"),
+    "gunicorn gthread": Model(f"mpmetrics run -- {G} --threads 2 app:wsgi"),
+    "gunicorn uvicorn worker": Model(
+        f"mpmetrics run -- {G} -k uvicorn_worker.UvicornWorker app:asgi"
+    ),
+    "gunicorn sync, preload": Model(f"{G} --preload app:wsgi"),
+    "gunicorn gthread, preload": Model(f"{G} --preload --threads 2 app:wsgi"),
+    "gunicorn uvicorn worker, preload": Model(
+        f"{G} --preload -k uvicorn_worker.UvicornWorker app:asgi"
+    ),
+    "gunicorn, max_requests": Model(f"mpmetrics run -- {G} --max-requests 40 app:wsgi"),
+    "gunicorn, max_requests, preload": Model(f"{G} --preload --max-requests 40 app:wsgi"),
+    "gunicorn, by a variable": Model(f"MPMETRICS_STORE=/dev/shm/shop {G} app:wsgi"),
+    "gunicorn, by its configuration": Model(
+        f"{G} app:wsgi",
+        files={"gunicorn.conf.py": 'import mpmetrics\n\nmpmetrics.Store("/dev/shm/shop")\n'},
+    ),
+}
+UVICORN = {
+    "uvicorn": Model("mpmetrics run -- uvicorn --port 8000 --workers 2 app:asgi"),
+}
+HYPERCORN = {
+    "hypercorn": Model(
+        "mpmetrics run -- hypercorn --bind 127.0.0.1:8000 --workers 2 app:asgi", replaces=False
+    ),
+}
+GR = "granian --port 8000 --workers 2"
+GRANIAN = {
+    "granian asgi": Model(
+        f"mpmetrics run -- {GR} --interface asgi app:asgi", replaces=False
+    ),
+    "granian wsgi": Model(
+        f"mpmetrics run -- {GR} --interface wsgi app:wsgi", replaces=False
+    ),
+    "granian, respawning": Model(
+        f"mpmetrics run -- {GR} --respawn-failed-workers --interface wsgi app:wsgi"
+    ),
+}
+U = "uwsgi --http-socket 127.0.0.1:8000 --master --processes 2 --enable-threads"
+UWSGI = {
+    "uWSGI": Model(f"{U} --module app:wsgi", stop=signal.SIGINT),
+    "uWSGI, lazy-apps": Model(
+        f"mpmetrics run -- {U} --lazy-apps --module app:wsgi", stop=signal.SIGQUIT
+    ),
+}
+
+# The metrics' module is imported by the main process too, so the children find its store.
+C = "celery -A tasks worker --concurrency 2 --without-mingle --without-gossip"
+CELERY = {
+    "Celery prefork": Model(C),
+    "Celery spawn": Model(C, variables={"TASKS_START_METHOD": "spawn"}),
+    "Celery prefork, maxtasksperchild": Model(f"{C} --max-tasks-per-child 40"),
+}
+POOLS = {
+    f"{kind}, {method}": Model(f"{call}")
+    for kind, call in {
+        "Process": "Process(target=…)",
+        "Pool": "Pool(2)",
+        "ProcessPoolExecutor": "ProcessPoolExecutor(2, mp_context=…)",
+    }.items()
+    for method in ("fork", "forkserver", "spawn")
+}
+LOKY = {
+    "joblib": Model("Parallel(n_jobs=2)(delayed(work)() …)"),
+    "loky": Model("get_reusable_executor(max_workers=2)"),
+}
+
+FAMILIES = {
+    "gunicorn": GUNICORN,
+    "uvicorn": UVICORN,
+    "hypercorn": HYPERCORN,
+    "granian": GRANIAN,
+    "uwsgi": UWSGI,
+    "celery": CELERY,
+    "multiprocessing": POOLS,
+    "joblib": LOKY,
+}
