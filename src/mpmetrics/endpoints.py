@@ -19,9 +19,10 @@ from urllib.parse import parse_qs
 from wsgiref.simple_server import WSGIServer
 
 import prometheus_client
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.registry import Collector
 
+from . import store
 from .exposition import render
 from .negotiation import gzip_accepted, negotiate
 
@@ -71,6 +72,12 @@ class _Endpoint:
     registry: Collector
     disable_compression: bool = False
     path: str | None = None  # None: every path
+
+    def __post_init__(self) -> None:
+        # Who serves has a store, if only to hand it down: its children may be the first to declare
+        # a metric, and would each have one of their own.
+        if isinstance(self.registry, CollectorRegistry):
+            store.current()
 
     def respond(self, request: _Request) -> _Response:
         """The answer to any request at all; a collector's exception is a 500."""
