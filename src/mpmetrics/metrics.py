@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, Metric
+from prometheus_client.samples import Sample
 
 from . import (
     _native,
@@ -26,6 +27,7 @@ from . import (
 )
 from .decorators import ExceptionCounter, InprogressTracker, around
 from .samples import FamilyMetric, read
+from .values import Bucket, Value
 
 if TYPE_CHECKING:
     from ._native import Family
@@ -47,10 +49,10 @@ class MetricBase:
         _children: dict[tuple[str, ...], Self] | None
         _labelvalues_or_none: tuple[str, ...] | None
 
+        def labels(self, *labelvalues: object, **labelkwargs: object) -> Self: ...
         def _bind(self, family: Family, /) -> None: ...
         def _start(self, again: bool = False, /) -> None: ...
         def _remove(self, labelvalues: tuple[str, ...], /) -> bool: ...
-        def labels(self, *labelvalues: object, **labelkwargs: object) -> Self: ...
 
     def __init__(
         self,
@@ -229,6 +231,15 @@ class MetricBase:
     def _labelvalues(self) -> tuple[str, ...]:
         return self._labelvalues_or_none or ()
 
+    @property
+    def _metrics(self) -> dict[tuple[str, ...], Self]:
+        """The children of all label sets that any process made, as a snapshot."""
+        return {values: self.labels(*values) for values in self._all_labelvalues()}
+
+    def _samples_now(self) -> list[Sample]:
+        self._raise_if_not_observable()
+        return self.collect()[0].samples
+
     def _raise_if_not_observable(self) -> None:
         if self._children is not None:
             raise ValueError(f"{self._type} metric is missing label values")
@@ -249,6 +260,10 @@ class CounterBase(MetricBase):
     if TYPE_CHECKING:
 
         def inc(self, amount: float = 1, exemplar: Mapping[str, str] | None = None) -> None: ...
+
+    @property
+    def _value(self) -> Value:
+        return Value(self._samples_now, "_total")
 
     def count_exceptions(
         self, exception: type[BaseException] | tuple[type[BaseException], ...] = Exception
@@ -313,6 +328,10 @@ class GaugeBase(MetricBase):
         def _follow(self) -> None: ...
         def _write_followed(self, value: float, /) -> None: ...
 
+    @property
+    def _value(self) -> Value:
+        return Value(self._samples_now, "")
+
     def set_function(self, f: Callable[[], float]) -> None:
         """
         Let the gauge show what `f` returns; in this process all its other methods do nothing then.
@@ -350,6 +369,14 @@ class SummaryBase(MetricBase):
     __slots__ = ()
     _type = "summary"
     _reserved_labelnames = ("quantile",)
+
+    @property
+    def _count(self) -> Value:
+        return Value(self._samples_now, "_count")
+
+    @property
+    def _sum(self) -> Value:
+        return Value(self._samples_now, "_sum")
 
 
 class HistogramBase(MetricBase):
@@ -407,6 +434,14 @@ class HistogramBase(MetricBase):
     @property
     def _upper_bounds(self) -> list[float]:
         return list(self._family.bounds)
+
+    @property
+    def _sum(self) -> Value:
+        return Value(self._samples_now, "_sum")
+
+    @property
+    def _buckets(self) -> list[Value]:
+        return [Bucket(self._samples_now, "_bucket", i) for i in range(len(self._family.bounds))]
 
 
 def _upper_bounds(buckets: Sequence[float | str]) -> tuple[float, ...]:
