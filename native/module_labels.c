@@ -73,28 +73,29 @@ make_child(metric_object *parent, PyObject *key)
     return child;
 }
 
+static bool
+is_gone(const metric_object *child)
+{
+    return mpm_ref_is_stale(&child->ref);
+}
+
 /* The one metric that counts what a full family has no room for. */
 static PyObject *
 overflow_of(metric_object *parent)
 {
     family_object *family = parent->family;
-    if (family->overflow == NULL) {
+    if (family->overflow == NULL ||
+        is_gone((metric_object *)family->overflow)) {
         Py_ssize_t count = PyTuple_Size(family->labelnames);
         PyObject *key = PyTuple_New(count);
         for (Py_ssize_t i = 0; key != NULL && i < count; i++)
             PyTuple_SetItem(key, i, PyUnicode_FromString(MPM_OVERFLOW));
         if (key == NULL)
             return NULL;
-        family->overflow = (PyObject *)make_child(parent, key);
+        SET_REF(family->overflow, (PyObject *)make_child(parent, key));
         Py_DECREF(key);
     }
     return Py_XNewRef(family->overflow);
-}
-
-static bool
-is_gone(const metric_object *child)
-{
-    return mpm_ref_is_stale(&child->ref);
 }
 
 /* Not in the dictionary, or its series was removed by another process. */
