@@ -65,6 +65,7 @@ def test_no_name_without_a_verdict():
     assert "has the signature (name, amount=1)" in errors["called otherwise"]
 
 
+@pytest.mark.skipif(version("prometheus_client") != NEWEST, reason="an older one has fewer names")
 def test_every_verdict_is_needed():
     """Without any one of its verdicts, or with one too many, the generator fails."""
     assert [] == run("tests.plays.compatibility:not_needed")
@@ -144,3 +145,14 @@ def test_oldest_pushes(oldest):
     few, many = outcome["measured"]
     assert few["used_bytes"] == many["used_bytes"]
     assert "last 39.0" in outcome["body"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("nothing_left")
+def test_oldest_answers_every_accept_header(oldest):
+    """With the oldest version, which has no escaping to choose, every scraper gets its page.
+
+    Prometheus 3 asks for an escaping in each scrape."""
+    statuses = run("tests.plays.basics:statuses", PYTHONPATH=oldest)
+
+    assert dict.fromkeys(statuses, "200 OK") == statuses

@@ -13,6 +13,8 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 ONE = {
     "Counter": {'m_total{who="x"}': 2.0},
     "Gauge": {'m{who="x"}': 2.0},
+    "Gauge sum": {'m{who="x"}': 2.0},
+    "Gauge livemax": {'m{who="x"}': 2.0},
     "Summary": {'m_count{who="x"}': 1.0, 'm_sum{who="x"}': 2.0},
     "Histogram": {
         'm_bucket{le="1.0",who="x"}': 0.0,
@@ -23,7 +25,7 @@ ONE = {
     "Info": {'m_info{version="2",who="x"}': 1.0},
     "Enum": {'m{m="a",who="x"}': 0.0, 'm{m="b",who="x"}': 1.0},
 }
-ADDS = ("Counter", "Summary", "Histogram")  # the others show the last
+ADDS = ("Counter", "Gauge sum", "Summary", "Histogram")  # the others show the last
 
 
 @pytest.mark.parametrize("kind", ONE)

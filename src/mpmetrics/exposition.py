@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 import prometheus_client
@@ -106,13 +107,14 @@ def _render(run: list[Metric], encoding: Encoding) -> bytes:
 # Taken now: `patch` puts ours in their place.
 _THEIR_TEXT: Callable[..., bytes] = prometheus_client.generate_latest
 _THEIR_OPENMETRICS: Callable[..., bytes] = openmetrics.generate_latest
+_CAN_ESCAPE = "escaping" in inspect.signature(_THEIR_TEXT).parameters  # since 0.23
 
 
 def _theirs(encoding: Encoding) -> Callable[[Collector], bytes]:
     """prometheus_client's encoder; before 0.23 it had no escaping to choose."""
     open_ = encoding.format is Format.OPENMETRICS
     encoder = _THEIR_OPENMETRICS if open_ else _THEIR_TEXT
-    if encoding.escaping == "underscores":
+    if encoding.escaping == "underscores" or not _CAN_ESCAPE:
         return encoder
     return functools.partial(encoder, escaping=encoding.escaping)
 

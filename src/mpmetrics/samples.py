@@ -76,11 +76,7 @@ def read(store: Store, row: catalog.Row, only: tuple[str, ...] | None = None) ->
             continue
         labels = {} if only is not None else dict(zip(row.labelnames, series[0], strict=True))
         yield from _MAKERS[catalog.Kind(row.kind)](row, labels, series)
-        if with_created and row.kind in (
-            catalog.Kind.COUNTER,
-            catalog.Kind.SUMMARY,
-            catalog.Kind.HISTOGRAM,
-        ):
+        if with_created and row.kind in _WITH_CREATED:
             yield Sample(row.name + "_created", labels, series[2])
 
 

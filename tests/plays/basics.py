@@ -75,3 +75,36 @@ def counted(method: str, kind: str) -> list[dict[str, float]]:
         seen = [both()]
         KEPT["m"].remove_by_labels({"who": "x"})
         return [*seen, actor.do(both)]
+
+
+ACCEPTS = [
+    f"{kind}{escaping}"
+    for kind in (
+        "text/plain; version=0.0.4",
+        "text/plain; version=1.0.0",
+        "application/openmetrics-text; version=1.0.0",
+    )
+    for escaping in (
+        "",
+        "; escaping=underscores",
+        "; escaping=allow-utf-8",
+        "; escaping=dots",
+        "; escaping=values",
+    )
+]
+
+
+def statuses() -> dict[str, str]:
+    """What a scrape with each Accept header gets, of our metrics and prometheus_client's."""
+    have("Counter", "m", ["m", "h"])
+    have("Info", "i", ["i", "h"])
+    found: dict[str, str] = {}
+    for accept in ACCEPTS:
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/metrics", "HTTP_ACCEPT": accept}
+
+        def start(status: str, headers: Any, accept: str = accept) -> None:
+            found[accept] = status
+
+        body = b"".join(mpmetrics.make_wsgi_app()(environ, start))
+        assert b"m_total" in body or b"m__total" in body or found[accept] != "200 OK", accept
+    return found

@@ -53,12 +53,6 @@ def declare_late(which: str) -> None:
     LATE[-1].set(5)
 
 
-def stop() -> None:
-    for server in SERVERS.values():
-        server.shutdown()
-        server.server_close()
-
-
 def _get(port: int, *names: str) -> dict[str, float]:
     query = urllib.parse.urlencode([("name[]", name) for name in names])
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics?{query}", timeout=20) as answer:
@@ -94,8 +88,6 @@ def served(method: str, count: int) -> dict[str, Any]:
                 everybody = [_get(port[which], *names) for port in ports]
                 assert everybody == [everybody[0]] * count, (names, everybody)
                 filtered[" ".join([which, *names])] = sorted(everybody[0])
-        for worker in workers:
-            worker.do(stop)
     return {"pages": pages, "filtered": filtered}
 
 

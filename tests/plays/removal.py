@@ -14,6 +14,8 @@ from .basics import KEPT, Actor, both, call, have, page, statistics
 KINDS: dict[str, tuple[dict[str, Any], list[Any]]] = {
     "Counter": ({}, ["inc", 2]),
     "Gauge": ({}, ["set", 2]),
+    "Gauge sum": ({"multiprocess_mode": "sum"}, ["set", 2]),
+    "Gauge livemax": ({"multiprocess_mode": "livemax"}, ["set", 2]),
     "Summary": ({}, ["observe", 2]),
     "Histogram": ({"buckets": [1]}, ["observe", 2]),
     "Info": ({}, ["info", {"version": "2"}]),
@@ -44,6 +46,7 @@ def _everywhere(actors: list[Actor]) -> dict[str, float]:
 def kinds(method: str, kind: str) -> list[dict[str, float]]:
     """Made and kept by three processes, removed by one, written by the others, made anew."""
     options, (name, *args) = KINDS[kind]
+    kind = kind.split()[0]
     have(kind, "m", ["m", "h", ["who"]], options)
     with Actor(method) as one, Actor(method) as other:
         everybody = [one, other]
