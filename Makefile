@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# More test processes than cores: many tests wait.  A file's tests stay together.
+PARALLEL ?= -n $(shell expr $(JOBS) + 1) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -59,7 +61,7 @@ $(VENV)/.build: pyproject.toml | $(VENV)/.made
 
 # All of the C, since an editable install isn't rebuilt on import (pyproject.toml).
 $(VENV)/.dev: pyproject.toml $(C_SOURCES) $(VENV)/.build
-	$(HERE) $(CHECKED) $(PIP) install --no-build-isolation --editable '.[test]'
+	$(HERE) $(CHECKED) $(PIP) install --no-build-isolation --editable '.[test,servers]'
 	@touch $@
 
 $(VENV)/.lint: pyproject.toml $(VENV)/.dev
@@ -71,7 +73,7 @@ dev: $(VENV)/.dev
 # --- Python ----------------------------------------------------------------------
 
 test: dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 build/wheel/.made: pyproject.toml $(C_SOURCES) $(PY_SOURCES) $(VENV)/.build
 	rm -rf build/wheel
@@ -103,7 +105,7 @@ test-all: build/wheel/.made
 # Against the installed wheel: src/ isn't on the path.
 test-3.%: build/venv-3.%/.made
 	@echo '--- CPython 3.$*'
-	build/venv-3.$*/bin/python -m pytest $(ARGS)
+	build/venv-3.$*/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 .PRECIOUS: build/venv-3.%/.made
 build/venv-3.%/.made: build/wheel/.made

@@ -8,6 +8,7 @@ import pickletools
 import subprocess
 import sys
 import threading
+import time
 import types
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,20 @@ class Calls:
 
     def __call__(self, qualname: str, *parameters: Any) -> type:
         self.seen.append((qualname, *parameters))
+        time.sleep(0.0001)  # gives way to other threads, as an import would
         return type(qualname, (), {"__module__": __name__, "parameters": parameters})
 
 
 def make(qualname: str, *parameters: Any) -> type:
     return type(qualname, (), {"parameters": parameters})
+
+
+def make_without_module(qualname: str, *parameters: Any) -> type:
+    return type(qualname, (Base,), {"of": parameters})
+
+
+class Base(metaclass=GenericMeta):
+    pass
 
 
 def make_by_statement(qualname: str, *parameters: Any) -> type:
@@ -77,6 +87,7 @@ Ints = ListType("Ints", make, IntType)
 Floats = ListType("Floats", make, FloatType)
 Objects = ListType("Objects", make, ObjectType)
 Stated = IntType("Stated", make_by_statement)
+Bare = IntType("Bare", make_without_module)
 
 
 def by_name(generic: Any, name: str) -> Any:
@@ -525,6 +536,7 @@ MADE = [
     Outer.inside[7],
     Stated[4],
     Obj[Stated[4]],
+    Bare[3],
 ]
 
 
@@ -598,6 +610,26 @@ def test_a_class_statement_in_make_is_named():
     """A class that `make` defines by a class statement gets the name that pickle finds it by."""
     assert "Stated.4" == Stated[4].__qualname__
     assert __name__ == Stated[4].__module__
+
+
+def test_a_class_that_is_handed_on_keeps_its_name():
+    """A `make` that returns its parameter, or something that is no class, leaves it as it is."""
+
+    class Local:
+        pass
+
+    name = Local.__qualname__
+
+    assert Local is ObjectType("t", lambda _, cls: cls)[Local]
+    assert name == Local.__qualname__
+    assert "t.5" == IntType("t", lambda name, _: name)[5]
+
+
+def test_a_class_made_by_type_has_its_callers_module():
+    """As with any other class, a call of `type` gives one the module in which the call stands."""
+    assert __name__ == type("C", (Base,), {}).__module__
+    assert "x" == type("C", (Base,), {"__module__": "x"}).__module__
+    assert __name__ == Bare[5].__module__
 
 
 def test_generic_knows_its_module():

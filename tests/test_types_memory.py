@@ -383,7 +383,7 @@ def test_array_length():
     assert (0, 8, 0) == (
         Array[Int64, 0].size,
         Array[Int64, 0].align,
-        len(Array[Int64, 0](b"" or bytearray())),
+        len(Array[Int64, 0](bytearray())),
     )
     assert [] == list(Array[Int64, 0](bytearray()))
     with pytest.raises(TypeError):
@@ -391,9 +391,11 @@ def test_array_length():
 
 
 def test_elements_keep_their_alignment():
-    """Between the elements of a type whose size is no multiple of its alignment there is padding."""
+    """Elements whose size is no multiple of their alignment have padding between them."""
     assert (6 * 3, 2) == (Array[Odd, 3].size, Array[Odd, 3].align)
-    assert 10 == Array[Odd, 3](bytearray(18))[1].size + Odd.size
+    mem = bytearray(18)
+    Array[Odd, 3](mem)[1]._mem[0] = 5
+    assert 6 == mem.index(5)
 
 
 # ---- C's layout ----------------------------------------------------------------------------------
@@ -572,4 +574,4 @@ def test_type_checkers_understand(tmp_path):
 
     errors = [line for line in done.stdout.splitlines() if ": error:" in line]
     assert 1 == len(errors), done.stdout
-    assert "program.py:19:" in errors[0]
+    assert "program.py:18:" in errors[0]

@@ -26,7 +26,7 @@ import weakref
 from abc import ABCMeta
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Final, Generic, Protocol, TypeVar, cast
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 __all__ = ["FloatType", "GenericMeta", "IntType", "ListType", "ObjectType", "ProductType"]
 
@@ -49,7 +49,8 @@ def _after_fork() -> None:
     _making = threading.RLock()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):  # laptops have generics, too
+    os.register_at_fork(after_in_child=_after_fork)
 
 # ---- the parameters and how they are written -----------------------------------------------------
 
@@ -307,9 +308,11 @@ class _Generic(Generic[T]):
         qualname = self._qualname(written)
         with _making:
             if key not in self._made:
-                self._made[key] = self._named(self._make(qualname, *parameters), qualname)
-                if isinstance(self._made[key], GenericMeta):
-                    _origins[cast(type, self._made[key])] = self, parameters
+                made = self._make(qualname, *parameters)
+                self._name(made, qualname, parameters)
+                if isinstance(made, GenericMeta):
+                    _origins[made] = self, parameters
+                self._made[key] = made  # whole: from here on, others find it without the lock
             return self._made[key]
 
     def _kinds_of(self, parameters: tuple[Any, ...]) -> tuple[_Kind, ...]:
@@ -318,14 +321,13 @@ class _Generic(Generic[T]):
     def _qualname(self, written: list[str]) -> str:
         return ".".join((self.__qualname__, *written))
 
-    def _named(self, made: T, qualname: str) -> T:
-        """The same; a class statement in a function gives a name that nobody finds."""
-        if isinstance(made, type) and "<locals>" in vars(made).get(
-            "__qualname__", made.__qualname__
-        ):
-            made.__qualname__ = qualname
-            made.__module__ = self.__module__
-        return made
+    def _name(self, made: T, qualname: str, parameters: tuple[Any, ...]) -> None:
+        """A class statement in a function gives a name that nobody finds: here is a better one."""
+        if isinstance(made, type) and made not in parameters:
+            if "<locals>" in made.__qualname__:
+                made.__qualname__ = qualname
+            if made.__qualname__ == qualname:
+                made.__module__ = self.__module__
 
     def __reduce__(self) -> Any:
         if self.__module__ in _PROGRAM:
@@ -457,6 +459,13 @@ class GenericMeta(ABCMeta):
     name, which leads nowhere there.  Classes of this class go as the generic and its parameters
     then.
     """
+
+    def __new__(
+        mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any
+    ) -> GenericMeta:
+        # `type(name, bases, {...})` takes the module from its caller, which would be abc.
+        caller = sys._getframe(1).f_globals.get("__name__", "__main__")
+        return super().__new__(mcls, name, bases, {"__module__": caller, **namespace}, **kwargs)
 
 
 _origins: weakref.WeakKeyDictionary[type, tuple[_Generic[Any], tuple[Any, ...]]]

@@ -111,7 +111,7 @@ class _Field:
             return struct._views[self.name]
         except KeyError:
             mem = struct._mem[self.offset : self.offset + self.of.size]
-            view = self.of._attach(mem, struct._heap)
+            view = self.of._part(mem, struct._heap)
             return struct._views.setdefault(self.name, view)  # one for all threads
 
     def __set__(self, struct: Any, value: object) -> None:
@@ -222,7 +222,7 @@ class ArrayView(View, Generic[T]):
 
     def _at(self, i: int) -> T:
         start = i * self._stride
-        return self._type._attach(self._mem[start : start + self._type.size], self._heap)
+        return self._type._part(self._mem[start : start + self._type.size], self._heap)
 
     def _release(self) -> None:
         if self._owns:

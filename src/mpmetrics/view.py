@@ -62,6 +62,15 @@ class View(metaclass=GenericMeta):
         self._setup(cls._checked(mem))
         return self
 
+    @classmethod
+    def _part(cls, mem: memoryview, heap: Heap | None) -> Self:
+        """The same of a part of a view, where all of that has been looked at."""
+        self = cls.__new__(cls)
+        if heap is not None:
+            self._heap = heap
+        self._setup(mem)
+        return self
+
     def _setup(self, mem: memoryview) -> None:
         self._mem = mem
 
