@@ -683,7 +683,7 @@ typedef struct mpm_ref {
     mpm_kind kind;
     uint32_t count;         /* of words */
     mpm_id series;          /* birth 0: not in the store (yet) */
-    uint64_t first;      /* of that series, as in mpm_series */
+    uint64_t first;         /* of that series, as in mpm_series */
     mpm_series *record;     /* of that index; NULL with birth 0 */
     struct mpm_ref *twin;   /* another of that series in this process */
     mpm_word *private_cell; /* this process's own memory; NULL: none */

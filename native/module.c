@@ -141,6 +141,24 @@ claim(PyObject *module, PyObject *arg)
     return PyBool_FromLong(claimed);
 }
 
+PyDoc_STRVAR(filesystem_doc,
+             "filesystem($module, fd, /)\n--\n\n"
+             "\"memory\" (tmpfs, ramfs), \"disk\" (ext4, xfs) or \"unknown\".");
+
+static PyObject *
+filesystem(PyObject *module, PyObject *arg)
+{
+    static const char *const names[] = {
+        [MPM_FS_UNKNOWN] = "unknown",
+        [MPM_FS_MEMORY] = "memory",
+        [MPM_FS_DISK] = "disk",
+    };
+    int fd = PyObject_AsFileDescriptor(arg);
+    if (fd < 0)
+        return NULL;
+    return PyUnicode_FromString(names[mpm_sys_filesystem(fd)]);
+}
+
 PyDoc_STRVAR(float_text_doc, "float_text($module, value, /)\n--\n\n"
                              "A number as a scrape shows it: 0.1, 1.0, +Inf, "
                              "1e+06.");
@@ -210,6 +228,7 @@ static PyMethodDef functions[] = {
     {"format_store", format_store, METH_VARARGS, format_store_doc},
     {"format_heap", format_heap, METH_VARARGS, format_heap_doc},
     {"claim", claim, METH_O, claim_doc},
+    {"filesystem", filesystem, METH_O, filesystem_doc},
     {"float_text", float_text, METH_O, float_text_doc},
     {"epoch", epoch, METH_NOARGS, epoch_doc},
     {"on_private", on_private, METH_O, on_private_doc},

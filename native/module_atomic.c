@@ -10,6 +10,34 @@
 
 /* ---- over memory --------------------------------------------------------- */
 
+/* Keeps what a memoryview is over, and not the memoryview: the garbage
+ * collector clears one that is in a cycle while somebody has a buffer of it,
+ * and crashes when that is released (CPython 3.11, memory_clear). */
+static bool
+keep_exporter(Py_buffer *buffer)
+{
+    Py_buffer whole;
+    if (!PyMemoryView_Check(buffer->obj))
+        return true;
+    PyObject *exporter = PyObject_GetAttrString(buffer->obj, "obj");
+    if (exporter == NULL)
+        return false;
+    int got = exporter == Py_None
+                  ? -1
+                  : PyObject_GetBuffer(exporter, &whole, PyBUF_WRITABLE);
+    Py_DECREF(exporter);
+    if (got != 0) {
+        PyErr_SetString(PyExc_TypeError,
+                        "what the memoryview is over can't be kept");
+        return false;
+    }
+    whole.buf = buffer->buf; /* the pointer, for us; releasing needs none */
+    whole.len = buffer->len;
+    PyBuffer_Release(buffer);
+    *buffer = whole;
+    return true;
+}
+
 bool
 memory_attach(PyObject *op, PyObject *memory, Py_ssize_t size)
 {
@@ -25,11 +53,14 @@ memory_attach(PyObject *op, PyObject *memory, Py_ssize_t size)
                             "the memory must be writable and contiguous");
         return false;
     }
-    if (buffer.len < size || (uintptr_t)buffer.buf % sizeof(mpm_word) != 0) {
+    bool fits =
+        buffer.len >= size && (uintptr_t)buffer.buf % sizeof(mpm_word) == 0;
+    if (!fits)
         PyErr_Format(PyExc_ValueError,
                      "the memory must have %zd bytes, at an address that is a "
                      "multiple of %zu",
                      size, sizeof(mpm_word));
+    if (!fits || !keep_exporter(&buffer)) {
         PyBuffer_Release(&buffer);
         return false;
     }
@@ -78,7 +109,7 @@ const char memory_over_doc[] =
     "or not aligned.";
 
 static PyObject *
-atomic_over(PyObject *op, PyObject *memory)
+over_word(PyObject *op, PyObject *memory)
 {
     if (!memory_attach(op, memory, sizeof(mpm_word)))
         return NULL;
@@ -284,7 +315,7 @@ double_add(PyObject *op, PyObject *args, PyObject *kwargs)
         {"get", kind##_get, METH_NOARGS, get_doc},                             \
             {"set", kind##_set, METH_O, set_doc},                              \
             {"add", CALL(kind##_add), METH_VARARGS | METH_KEYWORDS, add_doc},  \
-            {"_over", atomic_over, METH_O, memory_over_doc}, {NULL},           \
+            {"_over", over_word, METH_O, memory_over_doc}, {NULL},             \
     }
 
 static PyMethodDef int64_methods[] = METHODS(int64, add_integer_doc);

@@ -6,8 +6,9 @@
 
 #define FIRST_PAUSE 10000ULL /* ns */
 #define LAST_PAUSE                                                             \
-    5000000ULL      /* ns; doubled once: a death is noticed in 10 ms */
-#define LONGEST 1e9 /* seconds; more is for ever */
+    5000000ULL             /* ns; doubled once: a death is noticed in 10 ms */
+#define POLITE 50000000ULL /* ns: how long others go first */
+#define LONGEST 1e9        /* seconds; more is for ever */
 
 static mpm_user_lock *
 lock_of(PyObject *op)
@@ -69,31 +70,49 @@ patience_of(PyObject *timeout, bool block, uint64_t *patience)
     return true;
 }
 
+/* Waits a little, the less the sooner it may be this thread's turn; false with
+ * an exception: a signal's handler raised it. */
+static bool
+wait_a_little(PyObject *op, uint64_t self, uint64_t left, uint64_t *pause,
+              bool *next)
+{
+    heap_object *heap = ((memory_object *)op)->heap;
+    bool was = *next;
+    *next = mpm_user_lock_queue(&heap->heap, lock_of(op), self);
+    if (*next && !was)
+        *pause = FIRST_PAUSE;
+    wait_without_gil(*pause < left ? *pause : left);
+    if (*pause < LAST_PAUSE)
+        *pause *= 2;
+    return PyErr_CheckSignals() == 0;
+}
+
 /* True or False, or NULL with an exception. */
 static PyObject *
 take(PyObject *op, uint64_t patience)
 {
     uint64_t self = self_of(op), pause = FIRST_PAUSE;
-    uint64_t began = mpm_sys_monotonic_ns();
-    while (self != 0) {
+    uint64_t began = mpm_sys_monotonic_ns(), waited = 0;
+    PyObject *answer = self == 0 ? NULL : Py_False;
+    bool next = false;
+    while (answer == Py_False) {
         heap_object *heap = ((memory_object *)op)->heap;
-        mpm_got got = mpm_user_lock_try(&heap->heap, lock_of(op), self);
-        if (got == MPM_GOT || got == MPM_GOT_FROM_DEAD)
-            Py_RETURN_TRUE;
+        bool polite = waited < POLITE && patience != 0;
+        mpm_got got = mpm_user_lock_try(&heap->heap, lock_of(op), self, polite);
         if (got == MPM_HELD_BY_ME)
-            return PyErr_Format(PyExc_RuntimeError,
-                                "this thread holds the lock already");
-        uint64_t waited = mpm_sys_monotonic_ns() - began;
-        if (waited >= patience)
-            Py_RETURN_FALSE;
-        uint64_t left = patience - waited;
-        wait_without_gil(pause < left ? pause : left);
-        if (PyErr_CheckSignals() != 0)
-            return NULL;
-        if (pause < LAST_PAUSE)
-            pause *= 2;
+            answer = PyErr_Format(PyExc_RuntimeError,
+                                  "this thread holds the lock already");
+        else if (got != MPM_HELD)
+            answer = Py_True;
+        waited = mpm_sys_monotonic_ns() - began;
+        if (answer != Py_False || waited >= patience)
+            break;
+        if (!wait_a_little(op, self, patience - waited, &pause, &next))
+            answer = NULL;
     }
-    return NULL;
+    if (next && answer != Py_True)
+        mpm_user_lock_leave(lock_of(op), self);
+    return answer == NULL ? NULL : Py_NewRef(answer);
 }
 
 PyDoc_STRVAR(

@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -82,6 +83,21 @@ mpm_sys_size(int fd, uint64_t *bytes)
         return MPM_ESYSTEM;
     *bytes = (uint64_t)st.st_size;
     return MPM_OK;
+}
+
+mpm_filesystem
+mpm_sys_filesystem(int fd)
+{
+    struct statfs fs;
+    if (fstatfs(fd, &fs) != 0)
+        return MPM_FS_UNKNOWN;
+    switch ((unsigned long)fs.f_type) { /* statfs(2) lists them */
+    case 0x01021994:                    /* tmpfs, and what a memfd is in */
+    case 0x858458f6: /* ramfs */ return MPM_FS_MEMORY;
+    case 0xef53: /* ext4 */
+    case 0x58465342: /* xfs */ return MPM_FS_DISK;
+    default: return MPM_FS_UNKNOWN;
+    }
 }
 
 mpm_status

@@ -23,6 +23,12 @@ bool mpm_sys_is(int fd, uint64_t device, uint64_t inode);
 int mpm_sys_reopen(int fd, const char *path, uint64_t device, uint64_t inode,
                    bool read_only);
 void mpm_sys_close(int fd);
+/* Where a file is.  Shared mappings are sure on those with a name; a disk may
+ * let a plain store wait for it. */
+typedef enum { MPM_FS_UNKNOWN, MPM_FS_MEMORY, MPM_FS_DISK } mpm_filesystem;
+/* [any process] */
+mpm_filesystem mpm_sys_filesystem(int fd);
+/* [any process] */
 mpm_status mpm_sys_identify(int fd, uint64_t *device, uint64_t *inode);
 /* [any process] Locks one byte through a page that keeps it: *pin. */
 mpm_status mpm_sys_pin(int fd, uint64_t byte, bool shared, bool children,

@@ -38,10 +38,13 @@ mpm_status mpm_block_give(mpm_heap *h, mpm_off start, uint64_t size,
 /* A lock in a block, process-shared.
  *   owner == lease << MPM_THREAD_BITS | number of the thread, 0: free
  *   died != 0  <=>  whoever took it last took it from the dead
- * A killed owner leaves both as they are: the next one to take it knows. */
+ *   next: one of those who wait, or 0; as long as that one lives, the others
+ *         leave it the lock for a while, so that nobody starves
+ * A killed owner leaves all as it is: the next one to take it knows. */
 typedef struct {
     mpm_word owner;
     mpm_word died;
+    mpm_word next;
 } mpm_user_lock;
 
 #define MPM_THREAD_BITS 24u
@@ -55,8 +58,13 @@ typedef enum {
 
 /* [any process] What this thread is as an owner of locks in that heap. */
 mpm_status mpm_user_lock_self(mpm_heap *h, uint64_t *self);
-/* [any process] Tries once. */
-mpm_got mpm_user_lock_try(mpm_heap *h, mpm_user_lock *lock, uint64_t self);
+/* [any process] Tries once.  `polite`: not before the one who is next. */
+mpm_got mpm_user_lock_try(mpm_heap *h, mpm_user_lock *lock, uint64_t self,
+                          bool polite);
+/* [any process] Asks to be next; false: another one is. */
+bool mpm_user_lock_queue(mpm_heap *h, mpm_user_lock *lock, uint64_t self);
+/* [any process] Waits no longer. */
+void mpm_user_lock_leave(mpm_user_lock *lock, uint64_t self);
 /* [any process] False: it isn't this thread's. */
 bool mpm_user_lock_release(mpm_user_lock *lock, uint64_t self);
 /* [any process] Does a living process have it? */

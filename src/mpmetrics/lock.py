@@ -21,11 +21,11 @@ class Lock(_native.Lock, View):
     it: what the lock guards may be half done, and is to be mended first. A thread that ends in a
     living process keeps its locks.
 
-    Whoever waits looks at the lock again after growing pauses, up to 10 ms: there is no order among
-    those who wait.
+    Whoever waits looks at the lock again after growing pauses, up to 10 ms. One of those who wait
+    is next, and goes before whoever comes later; among the others there is no order.
     """
 
-    size = 16
+    size = 24
     align = 8
     _needs_heap = True  # which knows what processes are alive
 

@@ -43,6 +43,8 @@ class FamilyName(NamedTuple):
 _Key = tuple[Any, ...]
 
 _metrics: weakref.WeakValueDictionary[_Key, MetricBase] = weakref.WeakValueDictionary()
+_kept: list[MetricBase] = []  # declared by unpickling: as if a module of this process had them
+_parents: weakref.WeakKeyDictionary[MetricBase, MetricBase] = weakref.WeakKeyDictionary()
 _others: dict[str, _native.Store] = {}  # joined because a pickle named them, by identity
 
 
@@ -90,7 +92,13 @@ def find(
         note(metric)
         if name.shape[2] & catalog.PRIVATE:
             weakref.finalize(metric, metric._family.release).atexit = False
-    return metric.labels(*labelvalues) if labelvalues else metric
+        else:
+            _kept.append(metric)
+    if not labelvalues:
+        return metric
+    child = metric.labels(*labelvalues)
+    _parents[child] = metric
+    return child
 
 
 def _family(store: _native.Store, name: FamilyName) -> _native.Family:
