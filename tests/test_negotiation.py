@@ -1,8 +1,7 @@
 """What a scraper asks for, and what it is given."""
 
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 from mpmetrics.negotiation import ESCAPINGS, Encoding, Format, gzip_accepted, negotiate
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import grp
 import os
+import pwd
 import shlex
 import sys
 import threading
@@ -39,6 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run a command, all its processes with one store")
     run.add_argument("--store", metavar="PATH", help="the store; else one is made up for the run")
     run.add_argument("--listen", metavar="HOST:PORT", type=_address, help="serve /metrics there")
+    run.add_argument("--user", metavar="U", type=_user, help="whom the server runs its workers as")
+    run.add_argument("--group", metavar="G", type=_group, help="who may use the store, too")
     run.add_argument(
         "--no-patch", action="store_true", help="leave prometheus_client's classes as they are"
     )
@@ -79,6 +84,24 @@ def _address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def _user(text: str) -> tuple[int, int]:
+    """A user's name or number, as that and the group's."""
+    try:
+        entry = pwd.getpwuid(int(text)) if text.isdecimal() else pwd.getpwnam(text)
+    except KeyError:
+        if text.isdecimal():  # containers run as users that nobody has told them of
+            return int(text), int(text)
+        raise argparse.ArgumentTypeError(f"there is no user {text!r}") from None
+    return entry.pw_uid, entry.pw_gid
+
+
+def _group(text: str) -> int:
+    try:
+        return int(text) if text.isdecimal() else grp.getgrnam(text).gr_gid
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"there is no group {text!r}") from None
+
+
 def _path(options: argparse.Namespace) -> str:
     path = options.path or os.environ.get("MPMETRICS_STORE")
     if not path:
@@ -94,9 +117,13 @@ def _run(options: argparse.Namespace) -> int:
     if not command:
         raise StoreError("run what? mpmetrics run [OPTIONS] -- COMMAND ...")
     named = options.store or os.environ.get("MPMETRICS_STORE")
-    joined = store.join_named(named) if named else store.make_up()
-    if joined.path is None:
-        raise StoreError("no folder on tmpfs to make a store in; name one with --store PATH")
+    user, group = options.user or (None, None)
+    with runner.acting_as(user, group if options.group is None else options.group):
+        joined = store.join_named(named) if named else store.make_up(options.group)
+        if joined.path is None:
+            raise StoreError("no folder on tmpfs to make a store in; name one with --store PATH")
+        if named and options.group is not None:
+            storefile.share_with(joined.path, options.group)
     path = os.path.abspath(joined.path)
     return runner.run(
         command,
@@ -105,11 +132,14 @@ def _run(options: argparse.Namespace) -> int:
         made_up=not named,
         listen=options.listen,
         patch=not options.no_patch,
+        user=user,
     )
 
 
 def _serve(options: argparse.Namespace) -> int:
     path = _path(options)
+    with contextlib.suppress(FileNotFoundError):  # the application may start later
+        reader.open_read_only(path)  # says why, if it can't
     host, port = options.listen
     server, _ = start_http_server(port, host, reader.StoreReader(path))
     print(f"serving {path} on http://{host}:{server.server_port}/metrics", flush=True)
@@ -147,8 +177,9 @@ def _check(options: argparse.Namespace) -> int:
 
 def _remove(options: argparse.Namespace) -> int:
     path = _path(options)
-    with storefile.opened(path):
-        pass  # says why, if it is no store of ours
+    with storefile.opened(path) as fd:  # says why, if it is no file of ours
+        if not storefile.is_store(fd):
+            raise StoreError(f"{path} is no store, but some other file: it stays")
     storefile.remove_if_unused(path)
     if os.path.exists(path):
         raise StoreError(f"{path} is in use; stop its processes first")

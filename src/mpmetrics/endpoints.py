@@ -5,16 +5,20 @@ All four answer through `_respond`, so they can't differ. What a client asked fo
 in negotiation.py, and the page is written by exposition.py; here is only HTTP.
 """
 
+import errno
 import gzip
 import logging
+import os
 import ssl
 import threading
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+import time
+import weakref
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 from urllib.parse import parse_qs
 from wsgiref.simple_server import WSGIServer
 
@@ -187,6 +191,7 @@ def make_asgi_app(
     return metrics_app
 
 
+@overload
 def start_http_server(
     port: int,
     addr: str = "0.0.0.0",
@@ -201,7 +206,41 @@ def start_http_server(
     tls_max_version: ssl.TLSVersion | None = None,
     *,
     path: str | None = None,
-) -> tuple[WSGIServer, threading.Thread]:
+    shared: Literal[False] = False,
+) -> tuple[WSGIServer, threading.Thread]: ...
+@overload
+def start_http_server(
+    port: int,
+    addr: str = "0.0.0.0",
+    registry: Collector = REGISTRY,
+    certfile: str | None = None,
+    keyfile: str | None = None,
+    client_cafile: str | None = None,
+    client_capath: str | None = None,
+    protocol: int = ssl.PROTOCOL_TLS_SERVER,
+    client_auth_required: bool = False,
+    tls_min_version: ssl.TLSVersion | None = None,
+    tls_max_version: ssl.TLSVersion | None = None,
+    *,
+    path: str | None = None,
+    shared: bool,
+) -> tuple[WSGIServer | None, threading.Thread]: ...
+def start_http_server(
+    port: int,
+    addr: str = "0.0.0.0",
+    registry: Collector = REGISTRY,
+    certfile: str | None = None,
+    keyfile: str | None = None,
+    client_cafile: str | None = None,
+    client_capath: str | None = None,
+    protocol: int = ssl.PROTOCOL_TLS_SERVER,
+    client_auth_required: bool = False,
+    tls_min_version: ssl.TLSVersion | None = None,
+    tls_max_version: ssl.TLSVersion | None = None,
+    *,
+    path: str | None = None,
+    shared: bool = False,
+) -> tuple[WSGIServer | None, threading.Thread]:
     """
     Serve a registry from a daemon thread of this process; returns the server and the thread.
 
@@ -209,6 +248,10 @@ def start_http_server(
     Close it with `server.shutdown()`, then `server.server_close()`. The server is
     prometheus_client's, a thread per request, and the two last TLS options need a
     prometheus_client that has them: an older one raises TypeError.
+
+    `shared`: whoever comes first serves, and the others wait for the port, which they look at each
+    second: for workers that all run this line. The server is None for who waits. That it is a
+    sibling who has the port isn't checked.
     """
     if bool(certfile) != bool(keyfile) or (client_auth_required and not certfile):
         # prometheus_client would serve plain HTTP without a word.
@@ -227,9 +270,17 @@ def start_http_server(
     }
     # Only what was asked for, so that the options a version doesn't know don't matter.
     options = {name: value for name, value in given.items() if value is not None}
-    server, thread = prometheus_client.start_http_server(
-        port, addr, registry, protocol=protocol, **options
-    )
+
+    def start() -> tuple[WSGIServer, threading.Thread]:
+        return _start(port, addr, registry, {"protocol": protocol, **options}, path)
+
+    return _start_shared(start, f"{addr}:{port}") if shared else start()
+
+
+def _start(
+    port: int, addr: str, registry: Collector, options: Mapping[str, Any], path: str | None
+) -> tuple[WSGIServer, threading.Thread]:
+    server, thread = prometheus_client.start_http_server(port, addr, registry, **options)
     # Making the server ourselves would need prometheus_client's private TLS code, or a copy.
     # So it listens already with prometheus_client's own app; a request in these microseconds
     # gets a valid page of the same registry.
@@ -240,6 +291,43 @@ def start_http_server(
 
 
 start_wsgi_server = start_http_server
+
+_TRY_SECONDS = 1.0  # between two looks at a port that a sibling has
+_shared: weakref.WeakSet[WSGIServer] = weakref.WeakSet()
+
+
+def _start_shared(
+    start: Callable[[], tuple[WSGIServer, threading.Thread]], where: str
+) -> tuple[WSGIServer | None, threading.Thread]:
+    try:
+        server, thread = start()
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        _log.info("%s is taken: this process serves there when it is free", where)
+        waiting = threading.Thread(target=_take_over, args=(start,), daemon=True)
+        waiting.start()
+        return None, waiting
+    _shared.add(server)
+    return server, thread
+
+
+def _take_over(start: Callable[[], tuple[WSGIServer, threading.Thread]]) -> None:
+    while True:
+        time.sleep(_TRY_SECONDS)
+        with suppress(OSError):
+            _shared.add(start()[0])
+            return
+
+
+def _leave_ports() -> None:
+    """A forked child has no thread that serves: its copy would keep the port from the siblings."""
+    for server in _shared:
+        server.socket.close()
+    _shared.clear()
+
+
+os.register_at_fork(after_in_child=_leave_ports)
 
 
 class MetricsHandler(BaseHTTPRequestHandler):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from collections.abc import Iterable, Iterator
 
 from prometheus_client import Metric
 
-from . import catalog
-from ._native import Store, StoreError
+from . import catalog, storefile
+from ._native import Store
 from .samples import FamilyMetric
 
 
@@ -21,11 +19,9 @@ def open_read_only(path: str) -> Store:
     Works for whoever may read the file, from any pid namespace, and post mortem. Raises StoreError
     or OSError, saying why, if the path names no store of this layout.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    fd = storefile.open_plain(path, os.O_RDONLY)
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise StoreError(errno.EINVAL, "not a plain file", path)
-        return Store(fd, path, read_only=True)
+        return storefile.mapped(fd, path, read_only=True)
     finally:
         os.close(fd)
 

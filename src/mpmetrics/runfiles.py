@@ -37,7 +37,8 @@ def is_ours(folder: str) -> bool:
         status = os.stat(folder, follow_symlinks=False)
     except OSError:
         return False
-    mine = status.st_uid == os.geteuid() and not status.st_mode & 0o077
+    # A group may be let in (0o010) to files that it knows by name, and no further.
+    mine = status.st_uid == os.geteuid() and not status.st_mode & 0o067
     return stat.S_ISDIR(status.st_mode) and mine
 
 

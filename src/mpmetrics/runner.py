@@ -11,7 +11,7 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from . import storefile
 from ._native import Store
@@ -27,6 +27,9 @@ _FORWARDED = (
     signal.SIGUSR2,
     signal.SIGWINCH,
 )
+_AWAITED = (*_FORWARDED, signal.SIGCHLD)
+_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)  # which a command doesn't expect
+_OF_THE_KERNEL = 0x80  # SI_KERNEL: a terminal sent it, to its whole foreground group
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # as a shell says it
 
 
@@ -38,30 +41,51 @@ def run(
     made_up: bool,
     listen: tuple[str, int] | None = None,
     patch: bool = True,
+    user: int | None = None,
 ) -> int:
     """
     Runs the command to its end; returns its status, 128 + n if signal n ended it.
 
     `store` is held until then; if its name was `made_up` the file goes with the last who has it.
-    `patch`: Python programs below have our classes for prometheus_client's.
+    `patch`: Python programs below have our classes for prometheus_client's. `user`: whom the store
+    was given to.
     """
     environment = {**os.environ, "MPMETRICS_STORE": path}
+    if user is not None:
+        environment[storefile.GIVEN_TO] = str(user)
     if patch:
         _patch(environment)
-    # Blocked until it is known whom to pass them on to: none is lost.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
-    child = _start(command, environment)
-    for number in _FORWARDED:
-        signal.signal(number, lambda number, frame: _pass_on(child, number))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
-    if listen is not None:
-        start_http_server(listen[1], listen[0], StoreReader(path))
+    # Blocked for good, in every thread: `_wait` asks for them, so none is lost. Before the threads
+    # of the endpoint, which inherit that, and SIGCHLD not ignored, which would lose the status.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
     try:
-        return _wait(child)
+        if listen is not None:  # first: a port that is taken is an error, and nothing has begun
+            start_http_server(listen[1], listen[0], StoreReader(path))
+        return _wait(_start(command, environment, before))
     finally:
         store.detach()
         if made_up:
             storefile.remove_if_unused(path)
+
+
+@contextlib.contextmanager
+def acting_as(user: int | None, group: int | None) -> Iterator[None]:
+    """
+    Whatever is made or removed within belongs to that user and group.
+
+    By the effective ids, not by chown: so root writes nowhere where the user could not.
+    """
+    effective = os.geteuid(), os.getegid()
+    try:
+        if group is not None and effective[0] == 0:
+            os.setegid(group)
+        if user is not None:
+            os.seteuid(user)
+        yield
+    finally:
+        os.seteuid(effective[0])
+        os.setegid(effective[1])
 
 
 def _patch(environment: dict[str, str]) -> None:
@@ -72,13 +96,15 @@ def _patch(environment: dict[str, str]) -> None:
     environment["MPMETRICS_PATCH"] = "1"
 
 
-def _start(command: Sequence[str], environment: dict[str, str]) -> int:
+def _start(command: Sequence[str], environment: dict[str, str], mask: Iterable[int]) -> int:
     child = os.fork()
     if child != 0:
         return child
     status = _NOT_FOUND
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
+        for number in _IGNORED_BY_PYTHON:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.execvpe(command[0], list(command), environment)
     except OSError as error:
         print(f"mpmetrics: {command[0]}: {error.strerror}", file=sys.stderr, flush=True)
@@ -88,15 +114,25 @@ def _start(command: Sequence[str], environment: dict[str, str]) -> int:
         os._exit(status)
 
 
-def _pass_on(child: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(child, number)
-
-
 def _wait(child: int) -> int:
-    """Reaps whatever ends, which as process 1 is also what others left behind."""
+    """Passes signals on until the command has ended; returns its status."""
     while True:
-        pid, status = os.wait()
-        if pid == child:
-            code = os.waitstatus_to_exitcode(status)
-            return code if code >= 0 else 128 - code
+        signalled = signal.sigwaitinfo(_AWAITED)
+        if signalled.si_signo == signal.SIGCHLD:
+            status = _reap(child)
+            if status is not None:
+                return status
+        elif signalled.si_code != _OF_THE_KERNEL:  # Ctrl-C: the terminal told the command, too
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signalled.si_signo)
+
+
+def _reap(child: int) -> int | None:
+    """Reaps what has ended, which as process 1 is also what others left behind."""
+    found = None
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0] != 0:
+            if ended[0] == child:
+                code = os.waitstatus_to_exitcode(ended[1])
+                found = code if code >= 0 else 128 - code
+    return found

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from prometheus_client import REGISTRY, CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from . import catalog, registry as registries, store
+from . import catalog, registry as registries, store, storefile
 
 
 class StoreCollector:
@@ -40,6 +40,7 @@ class StoreCollector:
         values = {
             "mpmetrics_store_bytes": numbers["file_bytes"],
             "mpmetrics_store_used_bytes": numbers["used_bytes"],
+            "mpmetrics_store_has_name": storefile.has_name(joined),
             "mpmetrics_series": numbers["series"],
             "mpmetrics_processes": numbers["processes"],
             "mpmetrics_hidden_families": len(catalog.of(joined).hidden()),
@@ -65,6 +66,12 @@ _FAMILIES = (
     ("mpmetrics_shards", "Shards, by whether a living process owns them.", "gauge"),
     ("mpmetrics_store_bytes", "Bytes that the store's file has.", "gauge"),
     ("mpmetrics_store_used_bytes", "Bytes of it in use.", "gauge"),
+    (
+        "mpmetrics_store_has_name",
+        "1 if new processes can find the store: 0 if its file was deleted or replaced, or never "
+        "had a name.",
+        "gauge",
+    ),
     ("mpmetrics_series", "Series in the store, of all registries.", "gauge"),
     ("mpmetrics_processes", "Living processes that write in the store.", "gauge"),
     ("mpmetrics_hidden_families", "Families that a newer shape of their name hides.", "gauge"),

@@ -119,16 +119,29 @@ def _new() -> Store:
     return store
 
 
-def make_up() -> Store:
-    """A new store for a run, in a folder of this user's; without a name if there can't be one."""
-    made = runfiles.make_up(_KIND, lambda path: storefile.make(path, _max_series()))
+def make_up(group: int | None = None) -> Store:
+    """A new store for a run, in a folder of this user's; without a name if there can't be one.
+
+    `group`: whose members may have it, too; its folder is another one, which they may enter."""
+    made = runfiles.make_up(_kind(group), lambda path: storefile.make(path, _max_series()))
+    if made is not None and made.path is not None and group is not None:
+        storefile.share_with(made.path, group)
+        folder = os.path.dirname(made.path)
+        os.chown(folder, -1, group, follow_symlinks=False)
+        os.chmod(folder, 0o710)
     return made or storefile.make_unnamed(_max_series())
+
+
+def _kind(group: int | None) -> str:
+    return _KIND if group is None else f"{_KIND}-g{group}"
 
 
 def made_up_paths() -> list[str]:
     """Where the stores are that were made up for runs of this user."""
-    folders = filter(runfiles.is_ours, runfiles.folders(_KIND))
-    return [f"{folder}/{name}" for folder in folders for name in sorted(os.listdir(folder))]
+    kinds = [_KIND, *map(_kind, sorted({os.getegid(), *os.getgroups()}))]
+    folders = [folder for kind in kinds for folder in runfiles.folders(kind)]
+    ours = filter(runfiles.is_ours, folders)
+    return [f"{folder}/{name}" for folder in ours for name in sorted(os.listdir(folder))]
 
 
 # ---- a parent's ----------------------------------------------------------------------------------

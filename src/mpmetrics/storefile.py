@@ -10,19 +10,39 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import secrets
+import shlex
 import stat
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from ._native import Store, StoreError, StoreLayoutError, claim, format_store
+from ._native import (
+    LAYOUT,
+    Store,
+    StoreError,
+    StoreLayoutError,
+    claim,
+    filesystem,
+    format_store,
+)
+
+log = logging.getLogger("mpmetrics")
 
 T = TypeVar("T")
 
+_MAGIC = b"MPESTRS1"  # MPM_MAGIC in native/core.h
 _TRIES = 100  # of joining a path that others keep replacing
 _PAUSE = 0.01  # seconds between them
+_KINDS = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFIFO: "a named pipe",
+}
+GIVEN_TO = "MPMETRICS_STORE_USER"  # whom `mpmetrics run --user` gave the store to; root obeys it
 _MAKING = 60  # seconds that making a store may take
 
 
@@ -50,7 +70,7 @@ def _try(path: str, persist: bool, max_series: int) -> Store | None:
     """None: somebody is just replacing the file, or this process has made way for a new one."""
     with opened(path) as fd:
         try:
-            store = Store(fd, path)
+            store = mapped(fd, path)
         except StoreLayoutError as error:
             if not claim(fd):
                 raise StoreLayoutError(
@@ -70,27 +90,106 @@ def _try(path: str, persist: bool, max_series: int) -> Store | None:
 def join_existing(path: str) -> Store | None:
     """The store at `path` as it is; None if nobody has it any more."""
     with opened(path) as fd:
-        store = Store(fd, path)
+        store = mapped(fd, path)
         return store if not claim(fd) and store.attach() and is_at(path, fd) else None
+
+
+def check_filesystem(fd: int, path: str) -> None:
+    """Raises StoreError where sharing a mapping isn't sure: network file systems, 9p, fuse.
+
+    On a disk's an update may have to wait for it, so it is said, in a line for who wants to know."""
+    kind = filesystem(fd)
+    if kind == "unknown":
+        raise StoreError(
+            errno.EINVAL, "on a file system that may not share memory; use tmpfs, ext4 or xfs", path
+        )
+    if kind == "disk":
+        log.info("%s is on a disk: an update may have to wait for it; tmpfs never does", path)
+
+
+def mapped(fd: int, path: str, *, read_only: bool = False) -> Store:
+    """The store in this file. Raises StoreError, saying what the file is and what to do, if none;
+    StoreLayoutError if it is a store of other versions."""
+    what_to_do = f"stop who uses it, then: mpmetrics remove {shlex.quote(path)}"
+    check_filesystem(fd, path)
+    try:
+        return Store(fd, path, read_only)
+    except StoreLayoutError as error:
+        begin = os.pread(fd, len(_MAGIC), 0)
+        if begin == _MAGIC:
+            why = f"a store of another layout than {LAYOUT}, this version's: {what_to_do}"
+            raise StoreLayoutError(errno.EINVAL, why, path) from error
+        if begin == _MAGIC[::-1]:
+            why = f"a store of a machine of another byte order: {what_to_do}"
+        else:
+            why = "no store, but some other file: name another path"
+        raise StoreError(errno.EINVAL, why, path) from error
+    except StoreError as error:
+        why = f"{error}: {what_to_do}"
+        raise StoreError(errno.EINVAL, why, path) from error
+
+
+def is_store(fd: int) -> bool:
+    """Does it begin as a store does, of whatever layout? Other files are not ours to remove."""
+    return os.pread(fd, len(_MAGIC), 0) in (_MAGIC, _MAGIC[::-1])
 
 
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[int]:
-    """The file, if it is a plain one that this user alone may read and write.
+    """
+    The file, if it is a plain one and those who may write it are trusted.
 
-    Raises StoreError if it isn't, OSError if it can't be opened."""
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    That is this user; or root, for a group of this process; or, for root, the user to whom
+    `mpmetrics run --user` gave the store. Raises StoreError if not, OSError if it can't be opened.
+    """
+    fd = open_plain(path, os.O_RDWR)
     try:
         status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise StoreError(errno.EINVAL, "not a plain file", path)
-        if status.st_uid != os.geteuid():
-            raise StoreError(errno.EPERM, f"belongs to user {status.st_uid}", path)
-        if status.st_mode & 0o077:
-            raise StoreError(errno.EPERM, "others may read or write it; chmod 600", path)
+        if status.st_uid not in _trusted(status):
+            raise StoreError(
+                errno.EPERM,
+                f"belongs to user {status.st_uid}, this process is user {os.geteuid()}: name a "
+                "path of its own, or give it the store by `mpmetrics run --user`",
+                path,
+            )
         yield fd
     finally:
         os.close(fd)
+
+
+def _trusted(status: os.stat_result) -> set[int]:
+    me = os.geteuid()
+    trusted = {me}
+    if status.st_mode & 0o060 == 0o060 and status.st_gid in {os.getegid(), *os.getgroups()}:
+        trusted.add(0)
+    if me == 0 and (given_to := os.environ.get(GIVEN_TO, "")).isdecimal():
+        trusted.add(int(given_to))
+    return trusted
+
+
+def open_plain(path: str, flags: int) -> int:
+    """A descriptor of the file, if it is a plain one that others than its group can't use.
+
+    Raises StoreError, saying what it is and what to do, or OSError if it can't be opened."""
+    # Looked at first for the words; a path that changes meanwhile is caught below.
+    kind = _kind(os.stat(path, follow_symlinks=False).st_mode)
+    if kind is not None:
+        raise StoreError(errno.EINVAL, f"{kind}, and no store: name another path", path)
+    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    mode = os.fstat(fd).st_mode
+    if _kind(mode) is None and not mode & 0o007:
+        return fd
+    os.close(fd)
+    raise StoreError(
+        errno.EPERM,
+        f"anybody may read or write it: chmod o= {shlex.quote(path)}",
+        path,
+    )
+
+
+def _kind(mode: int) -> str | None:
+    """What it is; None: a plain file."""
+    return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "not a plain file")
 
 
 def is_at(path: str, fd: int) -> bool:
@@ -101,6 +200,30 @@ def is_at(path: str, fd: int) -> bool:
         return False
     here = os.fstat(fd)
     return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+
+
+def has_name(store: Store) -> bool:
+    """Does its path still lead to this store? True also where this process may not look."""
+    if store.path is None:
+        return False
+    try:
+        fd = os.open(store.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except PermissionError:  # after setuid
+        return True
+    except OSError:
+        return False
+    try:
+        return Store(fd, store.path, read_only=True).identity == store.identity
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+def share_with(path: str, group: int) -> None:
+    """Lets the members of a group use the store that this process has just made."""
+    os.chown(path, -1, group, follow_symlinks=False)
+    os.chmod(path, 0o660)
 
 
 def make(path: str, max_series: int, *, over: bool = False) -> Store:
@@ -114,6 +237,8 @@ def make_unnamed(max_series: int) -> Store:
 
 
 def _lay_out(fd: int, path: str | None, max_series: int) -> Store:
+    if path is not None:
+        check_filesystem(fd, path)
     format_store(fd, max_series)
     store = Store(fd, path)
     store.attach()

@@ -13,7 +13,13 @@ def main() -> None:
     for line in sys.stdin:
         name, count = line.split()
         asked = [getattr(tasks, name).delay() for _ in range(int(count))]
-        print(json.dumps([each.get(timeout=40, interval=0.01) for each in asked]), flush=True)
+        print(
+            json.dumps(
+                [each.get(timeout=40, interval=0.01, propagate=False) for each in asked],
+                default=repr,
+            ),
+            flush=True,
+        )
 
 
 main()

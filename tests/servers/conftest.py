@@ -1,18 +1,15 @@
 """The table in docs/servers.md: one row a model, written by the run when WRITE_SERVERS is set.
 
-    WRITE_SERVERS=1 python -m pytest tests/servers
+WRITE_SERVERS=1 python -m pytest tests/servers
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-
-from tests.servers.driver import Model
-from tests.servers.table import MODELS, PAGE, filled, read
+from tests.servers.table import PAGE, filled, read
 
 _proved: dict[str, str] = {}
 

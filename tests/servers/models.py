@@ -9,6 +9,9 @@ from tests.servers.driver import Model
 # gunicorn 27's control socket has one path for a user; two runs of the tests would meet there.
 G = "gunicorn --no-control-socket --bind 127.0.0.1:8000 --workers 2"
 
+# This Python may lie where only root can read: what the workers import is imported before.
+IMPORTS = "import gunicorn.workers.sync, mpmetrics.endpoints, wsgiref.simple_server\n"
+
 GUNICORN = {
     "gunicorn sync": Model(f"mpmetrics run -- {G} app:wsgi"),
     "gunicorn gthread": Model(f"mpmetrics run -- {G} --threads 2 app:wsgi"),
@@ -27,6 +30,14 @@ GUNICORN = {
         f"{G} app:wsgi",
         files={"gunicorn.conf.py": 'import mpmetrics\n\nmpmetrics.Store("/dev/shm/shop")\n'},
     ),
+    # Both as root, which starts the workers as nobody.
+    "gunicorn as another user, preload": Model(
+        f"{G} --user nobody --group 65534 --preload app:wsgi"
+    ),
+    "gunicorn as another user": Model(
+        f"mpmetrics run --user nobody -- {G} --user nobody --group 65534 app:wsgi",
+        files={"gunicorn.conf.py": IMPORTS},
+    ),
 }
 UVICORN = {
     "uvicorn": Model("mpmetrics run -- uvicorn --port 8000 --workers 2 app:asgi"),
@@ -38,12 +49,8 @@ HYPERCORN = {
 }
 GR = "granian --port 8000 --workers 2"
 GRANIAN = {
-    "granian asgi": Model(
-        f"mpmetrics run -- {GR} --interface asgi app:asgi", replaces=False
-    ),
-    "granian wsgi": Model(
-        f"mpmetrics run -- {GR} --interface wsgi app:wsgi", replaces=False
-    ),
+    "granian asgi": Model(f"mpmetrics run -- {GR} --interface asgi app:asgi", replaces=False),
+    "granian wsgi": Model(f"mpmetrics run -- {GR} --interface wsgi app:wsgi", replaces=False),
     "granian, respawning": Model(
         f"mpmetrics run -- {GR} --respawn-failed-workers --interface wsgi app:wsgi"
     ),
