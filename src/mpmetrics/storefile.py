@@ -97,7 +97,7 @@ def join_existing(path: str) -> Store | None:
 def check_filesystem(fd: int, path: str) -> None:
     """Raises StoreError where sharing a mapping isn't sure: network file systems, 9p, fuse.
 
-    On a disk's an update may have to wait for it, so it is said, in a line for who wants to know."""
+    On a disk an update may have to wait for it: a line in the log says so to who wants to know."""
     kind = filesystem(fd)
     if kind == "unknown":
         raise StoreError(
