@@ -50,9 +50,12 @@ parse_one(PyObject *const *args, Py_ssize_t n, PyObject *names,
           const char *name, const char *call, PyObject **value)
 {
     Py_ssize_t named = names == NULL ? 0 : PyTuple_Size(names);
-    bool good = n + named == 1 &&
-                (named == 0 || PyUnicode_CompareWithASCIIString(
-                                   PyTuple_GetItem(names, 0), name) == 0);
+    if (named == 0 && n == 1) { /* the common case */
+        *value = args[0];
+        return true;
+    }
+    bool good = n + named == 1 && PyUnicode_CompareWithASCIIString(
+                                      PyTuple_GetItem(names, 0), name) == 0;
     if (good)
         *value = args[0];
     else

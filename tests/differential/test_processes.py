@@ -15,7 +15,7 @@ from .programs import EXACT, Call, Declaration, World, in_any_order, programs
 
 FORK = multiprocessing.get_context("fork")
 SETTINGS = settings(deadline=None, max_examples=50)
-WORKERS = st.lists(st.integers(0, 2), min_size=20, max_size=20)
+WORKERS = st.lists(st.integers(0, 3), min_size=20, max_size=20)
 
 pytestmark = pytest.mark.slow
 
@@ -34,11 +34,11 @@ def obey(pipe, world):
 
 
 class Crew:
-    """Three workers, forked from a process that has declared everything."""
+    """Four workers, forked from a process that has declared everything."""
 
     def __init__(self, world):
         self.pipes, self.processes = [], []
-        for _ in range(3):
+        for _ in range(4):
             mine, theirs = FORK.Pipe()
             process = FORK.Process(target=obey, args=(theirs, world))
             process.start()
@@ -65,7 +65,7 @@ def model_of(program):
 @SETTINGS
 @given(program=programs(numbers=EXACT), turns=WORKERS)
 def test_one_after_the_other(program, turns):
-    """Calls in three processes, in turn, are one sequence: every process sees all those before."""
+    """Calls in four processes, in turn, are one sequence: every process sees all those before."""
     model = World(prometheus_client, program.declarations)
     ours = World(mpmetrics, program.declarations)
     with Crew(ours) as crew:
@@ -83,14 +83,14 @@ def test_one_after_the_other(program, turns):
 
 @SETTINGS
 @given(
-    program=programs(numbers=EXACT, removal=False, gauge_set=False),
+    program=programs(numbers=EXACT, removal=False, gauge_set=False, exemplars=False),
     turns=WORKERS,
 )
 def test_all_at_once(program, turns):
-    """Additions in three processes at once give what one process would have counted."""
+    """Additions in four processes at once give what one process would have counted."""
     model = model_of(program)
     ours = World(mpmetrics, program.declarations)
-    shares = [[], [], []]
+    shares = [[], [], [], []]
     for call, turn in zip(program.calls, turns, strict=False):
         shares[turn].append(call)
     with Crew(ours) as crew:
@@ -101,7 +101,7 @@ def test_all_at_once(program, turns):
         for pipe in crew.pipes:
             pipe.send([])
 
-        assert [in_any_order(model.samples())] * 3 == [pipe.recv()[1] for pipe in crew.pipes]
+        assert [in_any_order(model.samples())] * 4 == [pipe.recv()[1] for pipe in crew.pipes]
 
     assert in_any_order(model.samples()) == in_any_order(ours.samples())
 
