@@ -200,10 +200,11 @@ def test_orphans_are_reaped():
     code = (
         "import os, subprocess, time\n"
         "for _ in range(10): subprocess.run(['sh', '-c', 'true & exit'])\n"
+        "def state(pid):\n"
+        "    try: return open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[0]\n"
+        "    except OSError: return None\n"  # reaped just now
         "def zombies():\n"
-        "    states = [open(f'/proc/{n}/stat').read().rpartition(')')[2].split()[0]\n"
-        "              for n in os.listdir('/proc') if n.isdecimal()]\n"
-        "    return states.count('Z')\n"
+        "    return [state(n) for n in os.listdir('/proc') if n.isdecimal()].count('Z')\n"
         "until = time.monotonic() + 10\n"
         "while zombies() and time.monotonic() < until: time.sleep(0.02)\n"
         "print(os.getppid(), zombies())\n"
