@@ -74,7 +74,8 @@ typedef struct {
     family_object *family; /* NULL before __init__ has come that far */
     PyObject *labelvalues; /* tuple of str; NULL: none given */
     PyObject *children;    /* dict by labelvalues; NULL: no parent */
-    bool followed;         /* a gauge whose function alone changes it */
+    PyObject *parent; /* of an unpickled child, which keeps it; else NULL */
+    bool followed;    /* a gauge whose function alone changes it */
     PyObject *weak;
 } metric_object;
 

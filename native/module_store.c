@@ -44,9 +44,10 @@ store_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->path = Py_NewRef(path);
     self->pending = PySet_New(NULL);
     if (status != MPM_OK || self->pending == NULL) {
+        if (status != MPM_OK) /* before the rest changes errno */
+            raise_status(state, status, "joining a store");
         Py_DECREF(self);
-        return status != MPM_OK ? raise_status(state, status, "joining a store")
-                                : NULL;
+        return NULL;
     }
     self->store.heap.wait = wait_without_gil;
     return (PyObject *)self;

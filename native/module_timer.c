@@ -75,6 +75,19 @@ PyDoc_STRVAR(timer_labels_doc,
              "labels($self, /, *labelvalues, **labelkwargs)\n--\n\n"
              "Choose the label values late, inside the timed block.");
 
+/* Is this a metric that metric_observe takes?  A subclass's labels() may give
+ * anything. */
+static bool
+is_timed(PyObject *metric, PyObject *child)
+{
+    const mpm_kind kinds[] = {MPM_SUMMARY, MPM_HISTOGRAM, MPM_GAUGE};
+    module_state *state = ((metric_object *)metric)->family->state;
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (PyType_IsSubtype(Py_TYPE(child), state->metric_types[kinds[i]]))
+            return ((metric_object *)child)->family != NULL;
+    return false;
+}
+
 static PyObject *
 timer_labels(PyObject *op, PyObject *args, PyObject *kwargs)
 {
@@ -86,6 +99,11 @@ timer_labels(PyObject *op, PyObject *args, PyObject *kwargs)
     Py_DECREF(labels);
     if (child == NULL)
         return NULL;
+    if (!is_timed(self->metric, child)) {
+        PyErr_SetString(PyExc_TypeError, "labels() gave no metric to time");
+        Py_DECREF(child);
+        return NULL;
+    }
     SET_REF(self->metric, child);
     Py_RETURN_NONE;
 }

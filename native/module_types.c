@@ -25,6 +25,7 @@ metric_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(m->family);
     Py_VISIT(m->children);
+    Py_VISIT(m->parent);
     return 0;
 }
 
@@ -33,6 +34,7 @@ metric_clear(PyObject *op)
 {
     metric_object *m = (metric_object *)op;
     Py_CLEAR(m->children);
+    Py_CLEAR(m->parent);
     return 0;
 }
 
@@ -47,6 +49,7 @@ metric_dealloc(PyObject *op)
     if (m->family != NULL)
         mpm_ref_close(&m->family->store->store, &m->ref);
     Py_CLEAR(m->children);
+    Py_CLEAR(m->parent);
     Py_CLEAR(m->labelvalues);
     Py_CLEAR(m->family);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
@@ -58,6 +61,7 @@ static PyMemberDef members[] = {
     {"_labelvalues_or_none", T_OBJECT, offsetof(metric_object, labelvalues),
      READONLY, NULL},
     {"_children", T_OBJECT, offsetof(metric_object, children), READONLY, NULL},
+    {"_parent", T_OBJECT, offsetof(metric_object, parent), 0, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(metric_object, weak), READONLY,
      NULL},
     {NULL},

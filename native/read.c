@@ -277,7 +277,8 @@ mpm_series_reset(mpm_store *s, const mpm_shape *shape, mpm_id id)
     mpm_reading reading = {0};
     mpm_series *series = mpm_series_at(s, id.index);
     mpm_shard *shared = mpm_shard_at(s, 0);
-    if (series == NULL || shared == NULL || shape->kind != MPM_COUNTER ||
+    if (id.birth == 0 || series == NULL || shared == NULL ||
+        shape->kind != MPM_COUNTER ||
         mpm_load_acquire(&series->birth) != id.birth)
         return MPM_EGONE;
     uint64_t words = mpm_load_acquire(&series->words);

@@ -99,6 +99,7 @@ class Family:
 class _Metric:
     _family: Family
     _labelvalues_or_none: tuple[str, ...] | None
+    _parent: Any
     _children: dict[tuple[str, ...], Any] | None
     def labels(self, *labelvalues: object, **labelkwargs: object) -> Self: ...
     def _bind(self, family: Family, /) -> None: ...

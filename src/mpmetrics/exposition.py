@@ -40,7 +40,7 @@ def generate_openmetrics(
 
 def render(registry: Collector, encoding: Encoding, names: Collection[str] | None = None) -> bytes:
     """One scrape of `registry` in this encoding; with `names` only samples of these names."""
-    if isinstance(registry, prometheus_client.CollectorRegistry):
+    if isinstance(registry, registries.TheirRegistry):
         registries.foreign_of(registry).refresh()
     joined = store.current(make=False)
     if joined is not None:

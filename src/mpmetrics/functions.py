@@ -30,9 +30,16 @@ class _Followers:
         self.functions = weakref.WeakKeyDictionary()
         self.failing: weakref.WeakSet[GaugeBase] = weakref.WeakSet()  # told already
         self.thread: threading.Thread | None = None
+        self.lock = threading.RLock()  # a fork makes a new one: `_forget`
+
+    def all(self) -> list[tuple[GaugeBase, Callable[[], float]]]:
+        """Those of this moment."""
+        with self.lock:
+            return list(self.functions.items())
 
     def add(self, gauge: GaugeBase, function: Callable[[], float]) -> None:
-        self.functions[gauge] = function
+        with self.lock:
+            self.functions[gauge] = function
         if self.thread is None:
             self.thread = threading.Thread(
                 target=_keep_fresh, args=(self,), name="mpmetrics-functions", daemon=True
@@ -56,7 +63,7 @@ def follow(gauge: GaugeBase, function: Callable[[], float]) -> None:
 
 def refresh(family: Family) -> None:
     """Asks the functions of this family's gauges; what they raise, the scrape raises."""
-    for gauge, function in list(_followers.functions.items()):
+    for gauge, function in _followers.all():
         if gauge._family is family:
             gauge._write_followed(float(function()))
 
@@ -76,7 +83,7 @@ def _try(followers: _Followers, gauge: GaugeBase, function: Callable[[], float])
 def _keep_fresh(followers: _Followers) -> None:
     while True:
         threading.Event().wait(INTERVAL)
-        for gauge, function in list(followers.functions.items()):
+        for gauge, function in followers.all():
             _try(followers, gauge, function)
 
 

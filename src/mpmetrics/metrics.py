@@ -48,6 +48,7 @@ class MetricBase:
         _family: Family
         _children: dict[tuple[str, ...], Self] | None
         _labelvalues_or_none: tuple[str, ...] | None
+        _parent: Self | None
 
         def labels(self, *labelvalues: object, **labelkwargs: object) -> Self: ...
         def _bind(self, family: Family, /) -> None: ...

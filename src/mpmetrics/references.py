@@ -44,7 +44,6 @@ _Key = tuple[Any, ...]
 
 _metrics: weakref.WeakValueDictionary[_Key, MetricBase] = weakref.WeakValueDictionary()
 _kept: list[MetricBase] = []  # declared by unpickling: as if a module of this process had them
-_parents: weakref.WeakKeyDictionary[MetricBase, MetricBase] = weakref.WeakKeyDictionary()
 _others: dict[str, _native.Store] = {}  # joined because a pickle named them, by identity
 
 
@@ -97,7 +96,8 @@ def find(
     if not labelvalues:
         return metric
     child = metric.labels(*labelvalues)
-    _parents[child] = metric
+    # Whoever has the child alone has no other hold on it.  (A slot in C, which mypy can't see.)
+    child._parent = metric  # type: ignore[misc]
     return child
 
 

@@ -35,6 +35,10 @@ class Describing(Protocol):
     def collect(self) -> Iterable[Metric]: ...
 
 
+# Taken now: `patch` puts ours in its place, and older registries are of theirs.
+TheirRegistry = prometheus_client.CollectorRegistry
+
+
 class CollectorRegistry(prometheus_client.CollectorRegistry):
     """
     prometheus_client's registry, with a name that other processes know it by.
@@ -234,6 +238,7 @@ class Foreign:
         for name, stand_in in list(self._stand_ins.items()):
             if registry is not None and not taken.isdisjoint(stand_in.row.sample_names):
                 self._drop(registry, name)
+                self._seen = None  # if the declaration fails, it is shown again
 
     def withdraw(self) -> bool:
         """Takes all stand-ins away until the next refresh; false if there were none."""
@@ -255,7 +260,9 @@ class Foreign:
             self._stand_ins[row.name] = stand_in
 
     def _drop(self, registry: prometheus_client.CollectorRegistry, name: str) -> None:
-        stand_in = self._stand_ins.pop(name)
+        stand_in = self._stand_ins.pop(name, None)
+        if stand_in is None:  # another thread was faster
+            return
         with contextlib.suppress(KeyError):  # somebody emptied the registry
             registry.unregister(stand_in)
 
@@ -285,6 +292,6 @@ def register(
 
     Raises ValueError ("Duplicated timeseries in CollectorRegistry: ...") if the names are taken."""
     taken = tuple(names)
-    if isinstance(registry, prometheus_client.CollectorRegistry):
+    if isinstance(registry, TheirRegistry):
         foreign_of(registry).step_aside(taken)
     registry.register(metric)

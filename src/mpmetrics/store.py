@@ -67,7 +67,7 @@ def adopt(path: str, persist: bool) -> Store:
 
     Raises StoreError if metrics of this process live in another already.
     """
-    global _current
+    global _current, _made_up
     path = os.path.abspath(path)
     if _current is not None and _current.path != path:
         raise StoreError(
@@ -76,6 +76,7 @@ def adopt(path: str, persist: bool) -> Store:
         )
     if _current is None:
         _current = storefile.join(path, persist, _max_series())
+        _made_up = False
         os.environ["MPMETRICS_STORE"] = path
         _announce()
     return _current
@@ -169,7 +170,7 @@ def _parents_at(path: str) -> Store | None:
         log.error("counting by itself, since the store of its parent can't be used: %s", error)
         return None
     folder = os.path.dirname(path)
-    _made_up = runfiles.is_ours(folder) and folder in runfiles.folders(_KIND)
+    _made_up = store is not None and runfiles.is_ours(folder) and folder in runfiles.folders(_KIND)
     return store
 
 
