@@ -103,8 +103,8 @@ def test_storm(start):
 
     Also while a worker that touched some of them sleeps and one is stopped. Nothing removed is
     seen again, and nothing counted twice, when those two go on with the children that they kept.
-    MPMETRICS_TEST_STORM=1000000 in the environment is the long form."""
-    many = int(os.environ.get("MPMETRICS_TEST_STORM", "100000"))
+    MPMETRICS_TEST_STORM in the environment says how many instead of a million."""
+    many = int(os.environ.get("MPMETRICS_TEST_STORM", "1000000"))
     outcome = run("tests.plays.removal:storm", start, 1000, many)
 
     few_size, many_size = outcome["sizes"]
