@@ -99,7 +99,7 @@ def test_reset_while_counting(method):
 @pytest.mark.slow
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_storm(start):
-    """100,000 label sets made and removed leave the store as large as 1,000 do.
+    """A million label sets made and removed leave the store as large as 1,000 do.
 
     Also while a worker that touched some of them sleeps and one is stopped. Nothing removed is
     seen again, and nothing counted twice, when those two go on with the children that they kept.
