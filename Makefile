@@ -53,19 +53,30 @@ $(VENV)/.made:
 	@touch $@
 , := ,
 
+# $(call requirements,EXTRA...): what pyproject.toml lists there; `build`: to build.
+requirements = $$($(BIN)/python -c 'import sys, tomllib; \
+    project = tomllib.load(open("pyproject.toml", "rb")); \
+    lists = {"build": project["build-system"]["requires"], **project["project"]["optional-dependencies"]}; \
+    print(*(one for name in sys.argv[1:] for one in lists[name]))' $(1))
+
 # What builds the package, here to stay: with a fresh isolated environment for
 # each build, every change to the C would wait for downloads.
 $(VENV)/.build: pyproject.toml | $(VENV)/.made
-	$(PIP) install cmake ninja $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])')
+	$(PIP) install cmake ninja $(call requirements,build)
+	@touch $@
+
+# What others wrote, some of it built here too (uWSGI), each isolated as it asks.
+$(VENV)/.others: pyproject.toml | $(VENV)/.made
+	$(PIP) install $(call requirements,test servers)
 	@touch $@
 
 # All of the C, since an editable install isn't rebuilt on import (pyproject.toml).
-$(VENV)/.dev: pyproject.toml $(C_SOURCES) $(VENV)/.build
+$(VENV)/.dev: pyproject.toml $(C_SOURCES) $(VENV)/.build $(VENV)/.others
 	$(HERE) $(CHECKED) $(PIP) install --no-build-isolation --editable '.[test,servers]'
 	@touch $@
 
 $(VENV)/.lint: pyproject.toml $(VENV)/.dev
-	$(HERE) $(CHECKED) $(PIP) install --no-build-isolation --editable '.[lint]'
+	$(PIP) install $(call requirements,lint)
 	@touch $@
 
 dev: $(VENV)/.dev
