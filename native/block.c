@@ -103,5 +103,7 @@ mpm_block_give(mpm_heap *h, mpm_off start, uint64_t size, uint64_t birth)
         return MPM_EGONE;
     mpm_tag *tag = tag_at(h, start);
     unsigned cls = mpm_load_acquire(&tag->info) & 0xff;
+    if (cls >= MPM_CLASSES)
+        return MPM_EDAMAGED; /* since it was looked at */
     return mpm_heap_give(h, &tag->self, mpm_class_size(cls));
 }

@@ -10,6 +10,7 @@
  *   catalog  families and series; their index and its rebuilding
  *   cell     the commit protocols: counter, flip cell, histogram, shared
  *   ref      a series as one process updates it: the hot path and its misses
+ *   scrape.h, what only looks:
  *   read     one series over all shards
  *   text     rendering a scrape;  float: shortest digits of a double
  * Beside them, over lease and heap: what users put into heaps (users.h)
@@ -181,6 +182,9 @@ typedef struct mpm_heap {
 
 /* [any process] Is this range inside what the file is known to have? */
 bool mpm_heap_has(mpm_heap *h, uint64_t offset, uint64_t bytes);
+/* [any process] So many things of that size, but no more than the file has
+ * room for: what counts them may be damaged. */
+uint64_t mpm_heap_most(mpm_heap *h, uint64_t count, uint64_t bytes);
 /* [any process] Address of a range, NULL if it isn't all there, isn't aligned
  * to words, or lies in the header.  The only way from offset to pointer. */
 void *mpm_at(mpm_heap *h, mpm_off offset, uint64_t bytes);
@@ -457,13 +461,16 @@ const char *mpm_store_check(mpm_store *s, uint64_t *unreached);
 
 /* [any process] Makes sure of a lease and a shard. */
 mpm_status mpm_shard_own(mpm_store *s);
+/* [any process] How many shards there are, the shared one included. */
+uint64_t mpm_shard_count(mpm_store *s);
 /* [any process] The shard of that index, NULL if there is none. */
 mpm_shard *mpm_shard_at(mpm_store *s, uint64_t index);
 /* [any process] Words of a chunk of the word space; 0: there is none. */
 uint64_t mpm_shard_chunk_words(mpm_store *s, uint64_t chunk);
-/* [any process] A chunk's, and a cell's words in a shard; NULL if never touched
- * there. */
-mpm_word *mpm_shard_chunk(mpm_store *s, mpm_shard *shard, uint64_t chunk);
+/* [any process] So many words of a chunk, and a cell's words, in a shard; NULL
+ * if never touched there. */
+mpm_word *mpm_shard_chunk(mpm_store *s, mpm_shard *shard, uint64_t chunk,
+                          uint64_t count);
 mpm_word *mpm_shard_cell(mpm_store *s, mpm_shard *shard, uint64_t words,
                          uint64_t count);
 /* [lock held] The same, making the chunk if it is missing. */
@@ -478,6 +485,8 @@ bool mpm_shard_is_hazardous(mpm_store *s, uint64_t birth);
 /* [any process] Has a living process declared this family? */
 bool mpm_shard_is_declared(mpm_store *s, uint64_t family, uint64_t birth);
 
+/* [any process] How many family records there are, dead ones included. */
+uint64_t mpm_family_count(mpm_store *s);
 /* [any process] The record, NULL if it isn't there (not: if it is dead). */
 mpm_family *mpm_family_at(mpm_store *s, uint64_t index);
 mpm_series *mpm_series_at(mpm_store *s, uint64_t index);
@@ -515,18 +524,27 @@ mpm_status mpm_family_copy(mpm_store *s, mpm_id id, mpm_shape **shape,
 /* [pure] Are all lengths of a copied block inside it? */
 bool mpm_shape_is_valid(const mpm_shape *shape, uint64_t bytes);
 bool mpm_help_is_valid(const mpm_help *help, uint64_t bytes);
-/* [pure] The parts of a valid shape: string i of 2 + labels + states. */
-const double *mpm_shape_bounds(const mpm_shape *shape);
-const char *mpm_shape_string(const mpm_shape *shape, uint32_t i,
-                             uint32_t *length);
-/* [pure] Words of one cell of this shape. */
-uint32_t mpm_shape_words(const mpm_shape *shape);
-
 /* A string with its length; not terminated. */
 typedef struct {
     const char *bytes;
     uint32_t length;
 } mpm_string;
+
+/* The strings of a block one after the other. */
+typedef struct {
+    const uint32_t *length;
+    const char *bytes;
+} mpm_strings;
+/* [pure] The next one; there must be one. */
+mpm_string mpm_strings_next(mpm_strings *at);
+
+/* [pure] The parts of a valid shape; its strings: registry, name, labels,
+ * states. */
+const double *mpm_shape_bounds(const mpm_shape *shape);
+mpm_strings mpm_shape_strings(const mpm_shape *shape);
+mpm_string mpm_shape_name(const mpm_shape *shape);
+/* [pure] Words of one cell of this shape. */
+uint32_t mpm_shape_words(const mpm_shape *shape);
 
 /* Every label value of the series that takes what a full family can't. */
 #define MPM_OVERFLOW "__overflow__"
@@ -549,6 +567,9 @@ mpm_status mpm_series_replace(mpm_store *s, mpm_id family,
                               mpm_id *id);
 /* [lock held] Removes a series; nothing if it is already gone. */
 mpm_status mpm_series_remove(mpm_store *s, mpm_id id);
+/* [lock held] Lets a counter show zero from now on: its base, in the shared
+ * shard, is what readers subtract, and only moves up. */
+mpm_status mpm_series_reset(mpm_store *s, const mpm_shape *shape, mpm_id id);
 /* [lock held] Frees what a record that isn't live still has, and chains it. */
 void mpm_series_mend(mpm_store *s, mpm_series *series, uint64_t index);
 /* [lock held] Makes every derived word anew from the records. */
@@ -576,32 +597,6 @@ typedef bool (*mpm_index_match)(void *context, mpm_series *series);
  * Returns the index + 1, or 0. */
 uint64_t mpm_index_find(mpm_store *s, uint64_t hash, mpm_index_match is_it,
                         void *context);
-
-/* [any process] A walk over the series of one family, in the order of their
- * slots, skipping what was born after it began. */
-typedef struct {
-    mpm_store *store;
-    mpm_family *family;
-    uint64_t birth, limit;
-    uint64_t slot;      /* UINT64_MAX before the first step */
-    mpm_series *series; /* the one that the walk stands on */
-    uint64_t series_birth;
-    mpm_label_text *text; /* a copy of its text, valid until the next step */
-    uint64_t capacity;
-} mpm_walk;
-
-/* [any process] */
-void mpm_walk_begin(mpm_walk *w, mpm_store *s, mpm_id family);
-/* [any process] False: no more. */
-bool mpm_walk_next(mpm_walk *w);
-/* [any process] Is the series that the walk stands on still the same? */
-bool mpm_walk_holds(const mpm_walk *w);
-/* [any process] */
-void mpm_walk_end(mpm_walk *w);
-/* [pure] String i of a valid text: label values, then Info's own. */
-const char *mpm_text_string(const mpm_label_text *text, uint32_t i,
-                            uint32_t *length);
-const char *mpm_text_pairs(const mpm_label_text *text);
 
 /* ---- cells --------------------------------------------------------------- */
 
@@ -634,6 +629,7 @@ typedef struct {
     /* Histogram: added up, not cumulative, and one shard's; of the reader's. */
     uint64_t *buckets, *scratch;
     struct mpm_columns *columns; /* of a scrape; NULL: each cell looked up */
+    struct mpm_budget *budget;   /* likewise; NULL: none */
 } mpm_reading;
 
 /* One process's part of a gauge with mode all or liveall. */
@@ -727,61 +723,10 @@ typedef struct {
  * opened ref.  Any status but MPM_OK: it is not noted, which harms nothing. */
 mpm_status mpm_exemplar_note(mpm_store *s, mpm_ref *ref, uint32_t part,
                              const mpm_exemplar *exemplar);
-/* [any process] The newest of all processes; false: there is none. */
-bool mpm_exemplar_read(mpm_store *s, mpm_kind kind, uint32_t count,
-                       mpm_series *series, uint64_t birth, uint32_t part,
-                       mpm_exemplar *newest);
 /* [pure] Words of the range of such slots, for a series of `count` words. */
 uint64_t mpm_exemplar_words(mpm_kind kind, uint32_t count, unsigned size);
 /* [pure] Which bucket an observation falls into. */
 uint32_t mpm_bucket_of(const double *bounds, uint32_t count, double x);
-
-/* ---- text ---------------------------------------------------------------- */
-
-#define MPM_FLOAT_MAX 32u
-/* [pure] x as prometheus_client writes it: `0.1`, `1.0`, `+Inf`, `1e+06`.
- * `out` has room for MPM_FLOAT_MAX bytes, and those after the text
- * may be overwritten, too.  Returns the length; no terminating NUL. */
-size_t mpm_float_write(char *out, double x);
-/* [pure] The same digits as Python's repr lays them out. */
-size_t mpm_float_write_repr(char *out, double x);
-
-typedef enum { MPM_TEXT_0_0_4, MPM_OPENMETRICS } mpm_format;
-
-/* A text that grows.  Process-local. */
-typedef struct {
-    char *bytes;
-    size_t length, capacity;
-    bool failed; /* out of memory: what was to follow is missing */
-} mpm_buffer;
-
-/* [pure] */
-void mpm_buffer_add(mpm_buffer *b, const char *bytes, size_t length);
-void mpm_buffer_free(mpm_buffer *b);
-
-/* [any process] Renders these families, each with its header lines, skipping
- * the dead.  Writes nothing in the store, and may run beside anything. */
-mpm_status mpm_render(mpm_store *s, const mpm_id *families, size_t count,
-                      mpm_format format, bool created, mpm_buffer *out);
-/* [pure] A label value as a scrape shows it: \\, \n and \" escaped; a help text
- * of 0.0.4 leaves the quotes as they are. */
-void mpm_escape(mpm_buffer *b, const char *bytes, size_t length, bool quotes);
-
-/* [any process] Where the cells of a scrape's series lie in all shards, looked
- * up once for neighbours.  NULL: no memory, and each is looked up. */
-struct mpm_columns *mpm_columns_new(mpm_store *s);
-void mpm_columns_free(struct mpm_columns *columns);
-/* [any process] Reads one series over all shards; `buckets`, `scratch` and
- * `columns` are the caller's. */
-void mpm_series_read(mpm_store *s, const mpm_shape *shape, mpm_series *series,
-                     uint64_t birth, mpm_reading *into);
-/* [lock held] Lets a counter show zero from now on: its base, in the shared
- * shard, is what readers subtract, and only moves up. */
-mpm_status mpm_series_reset(mpm_store *s, const mpm_shape *shape, mpm_id id);
-/* [any process] The samples of a gauge with mode all or liveall, one a pid, in
- * memory of the caller's own; returns how many. */
-size_t mpm_series_parts(mpm_store *s, const mpm_shape *shape,
-                        mpm_series *series, uint64_t birth, mpm_part **parts);
 
 /* ---- words copied in and out --------------------------------------------- */
 
@@ -794,5 +739,7 @@ void mpm_copy_in(mpm_word *to, const void *from, uint64_t bytes);
  * loaded and bounded; NULL if that can't be.  *capacity as for realloc. */
 void *mpm_block_copy(mpm_heap *h, mpm_off block, uint64_t limit, void *reuse,
                      uint64_t *capacity);
+
+#include "scrape.h" /* needs all of this */
 
 #endif

@@ -417,7 +417,8 @@ is_removed(metric_object *m, const mpm_string *values)
             MPM_OK ||
         id.birth == 0)
         return true;
-    return mpm_load_acquire(&mpm_series_at(s, id.index)->first) != m->ref.first;
+    mpm_series *series = mpm_series_at(s, id.index);
+    return series == NULL || mpm_load_acquire(&series->first) != m->ref.first;
 }
 
 const char info_set_doc[] =
