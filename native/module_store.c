@@ -400,6 +400,8 @@ store_read(PyObject *op, PyObject *args)
     }
     mpm_walk_begin(&w, s, id, &budget);
     while (rows != NULL && mpm_walk_next(&w)) {
+        if (w.text->values != shape->labels)
+            continue; /* damage */
         PyObject *row = series_row(s, shape, &w, &reading);
         if (row == NULL ||
             (mpm_walk_holds(&w) && PyList_Append(rows, row) != 0))
