@@ -5,6 +5,7 @@
  *   module_family.c  Family: a metric as declared
  *   module_metric.c  from a metric object to its series
  *   module_update.c  inc, set, observe, state: the hot path
+ *   module_info.c    Info
  *   module_labels.c  labels()
  *   module_types.c   Counter ... Enum: their tables
  *   module_timer.c   Timer
@@ -75,7 +76,11 @@ typedef struct {
     PyObject *labelvalues; /* tuple of str; NULL: none given */
     PyObject *children;    /* dict by labelvalues; NULL: no parent */
     PyObject *parent; /* of an unpickled child, which keeps it; else NULL */
+    PyObject *pairs;  /* of an Info, not shown yet; NULL: none */
     bool followed;    /* a gauge whose function alone changes it */
+    bool removed;     /* a kept child, which counts for nobody */
+    bool pending;     /* in its store's set of what is private */
+    bool dropped;     /* there was no room for it, and it was counted */
     PyObject *weak;
 } metric_object;
 
@@ -152,8 +157,11 @@ metric_object *metric_alloc(PyTypeObject *type);
 bool metric_open(metric_object *metric, bool force);
 /* Finds or makes the metric's series, declaring the family if need be. */
 mpm_status metric_bind_series(metric_object *metric);
+/* Tries to show what an Info was told; MPM_OK also if nobody would see it. */
+mpm_status info_share(metric_object *metric);
 /* Keeps the set of what is private; MPM_OK: no longer. */
 void metric_note(metric_object *metric, mpm_status status);
+void metric_forget(metric_object *metric);
 /* The update of a Timer. */
 bool metric_observe(PyObject *metric, double x);
 

@@ -471,7 +471,7 @@ class InfoBase(MetricBase):
 
     if TYPE_CHECKING:
 
-        def _set_info(self, pairs: tuple[str, ...], /) -> bool: ...
+        def _set_info(self, pairs: tuple[str, ...], /) -> None: ...
 
     def info(self, val: Mapping[str, str]) -> None:
         """
