@@ -20,7 +20,7 @@ mpm_status_text(mpm_status status)
         [MPM_EMEMORY] = "no room is left in the store or on its file system",
         [MPM_ELAYOUT] = "not a store of this build's layout",
         [MPM_EDAMAGED] = "the store is damaged",
-        [MPM_EGONE] = "gone",
+        [MPM_EGONE] = "gone, or its file can't be opened any more",
         [MPM_EFULL] = "the family has as many series as it may have",
         [MPM_ESYSTEM] = "a system call failed",
         [MPM_EPRIVATE] = "no memory is left in this process",
