@@ -167,7 +167,8 @@ metric_open(metric_object *m, bool force)
     }
     mpm_status opened = mpm_ref_open(s, &m->ref, m->family->id, force);
     metric_note(m, status == MPM_OK ? opened : status);
-    return true;
+    /* Who was told may have forked: then it is the child's cell that is due. */
+    return *mpm_epoch_word == s->epoch || metric_open(m, force);
 }
 
 /* ---- what the Python classes build on ------------------------------------ */

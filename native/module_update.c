@@ -76,7 +76,8 @@ parse_one(PyObject *const *args, Py_ssize_t n, PyObject *names,
 /* ---- exemplars: the slower way ------------------------------------------- */
 
 /* The labels as the core keeps them: bytes, or NULL for none.  False with an
- * exception, before anything is counted. */
+ * exception, before anything is counted.  Opens the metric again: this runs any
+ * code, which may even have forked. */
 static bool
 encode(metric_object *m, PyObject *exemplar, PyObject **labels)
 {
@@ -85,7 +86,9 @@ encode(metric_object *m, PyObject *exemplar, PyObject **labels)
     if (given == 1)
         *labels = PyObject_CallFunctionObjArgs(
             m->family->state->encode_exemplar, exemplar, NULL);
-    return given == 0 || *labels != NULL;
+    if (given < 0 || (given == 1 && *labels == NULL))
+        return false;
+    return is_open(m) || metric_open(m, false);
 }
 
 /* Not noted is not an error: an exemplar is an example. */
@@ -392,6 +395,9 @@ enum_state(PyObject *op, PyObject *const *args, Py_ssize_t n, PyObject *names)
             return NULL;
         if (same == 0)
             continue;
+        /* Again, since comparing may run any code. */
+        if (!is_open(m) && !metric_open(m, false))
+            return NULL;
         if (m->ref.cell != NULL)
             mpm_ref_write_shared(&m->family->store->store, &m->ref, MPM_SET,
                                  (uint64_t)i);
