@@ -151,9 +151,8 @@ mpm_block_linked(mpm_heap *h, const mpm_link *link, mpm_off *start,
     *size = mpm_load_acquire(&link->size);
     if (block == 0)
         return MPM_OK;
-    return birth != 0 && mpm_block_birth(h, *start, *size) == birth
-               ? MPM_OK
-               : MPM_EGONE;
+    return birth != 0 && mpm_block_birth(h, *start, *size) == birth ? MPM_OK
+                                                                    : MPM_EGONE;
 }
 
 /* The tag keeps its birth until the block is pushed: a repair that finishes a

@@ -7,7 +7,7 @@
  *   heap     blocks in one growing file; their journal and its repair
  *   table    arrays that grow and never move
  *   shard    one word space per living process
- *   catalog  families and series; their index and its rebuilding
+ *   catalog  families and series; their rebuilding; their index (index.h)
  *   cell     the commit protocols: counter, flip cell, histogram, shared
  *   ref      a series as one process updates it: the hot path and its misses
  *   read     one series over all shards
@@ -174,8 +174,9 @@ typedef struct mpm_heap {
     /* Called while waiting for the lock, with nothing held: sleeps that long.
      * The extension lets other threads run meanwhile. */
     void (*wait)(uint64_t nanoseconds);
-    /* Called by mpm_lock_acquire after the journal is repaired. */
-    mpm_status (*rebuild)(struct mpm_heap *h);
+    /* Called by mpm_lock_acquire, of the last owner's death after the journal
+     * is repaired. */
+    mpm_status (*rebuild)(struct mpm_heap *h, bool died);
     struct mpm_store *store; /* NULL: a bare heap */
 } mpm_heap;
 
@@ -282,7 +283,8 @@ void mpm_table_clear(mpm_heap *h, mpm_table *t, mpm_table_kind kind);
  * once the lease is dead. */
 typedef struct {
     mpm_word owner;  /* lease; MPM_SHARED for shard 0 */
-    mpm_word hazard; /* birth that the owner is writing in the shared shard */
+    mpm_word hazard; /* birth that the owner is writing in the shared shard, or
+                        removing without the lock */
     mpm_word pid;    /* of the owner, and its start: for people */
     mpm_word since_ns;
     mpm_table chunks;   /* offset of each chunk of words; 0: never touched */
@@ -410,6 +412,8 @@ typedef struct {
     mpm_word dropped;      /* label sets that found no room, all told */
     mpm_word lost;         /* refs closed while they counted privately */
     mpm_word repairs;      /* how often a dead owner's work was mended */
+    mpm_word untidy;       /* 1: series were removed without the lock, so that
+                              what is derived isn't true */
     mpm_word free_series[MPM_SERIES_HEADS]; /* by words (derived) */
     mpm_table family;                       /* mpm_family */
     mpm_table record;                       /* mpm_series */
@@ -419,7 +423,7 @@ typedef struct {
 } mpm_root;
 
 _Static_assert(sizeof(mpm_shard) == 416 && sizeof(mpm_family) == 288 &&
-                   sizeof(mpm_series) == 96 && sizeof(mpm_root) == 1600,
+                   sizeof(mpm_series) == 96 && sizeof(mpm_root) == 1608,
                "layout changed: bump MPM_LAYOUT");
 
 extern const mpm_table_kind MPM_FAMILIES, MPM_RECORDS, MPM_OFFSETS,
@@ -549,33 +553,18 @@ mpm_status mpm_series_replace(mpm_store *s, mpm_id family,
                               mpm_id *id);
 /* [lock held] Removes a series; nothing if it is already gone. */
 mpm_status mpm_series_remove(mpm_store *s, mpm_id id);
+/* [any process] Removes every series of a family with these label values, NULL
+ * bytes: any value.  It waits for nobody: what the lock can't be had for is
+ * tidied up by the next who has it. */
+void mpm_series_remove_like(mpm_store *s, mpm_id family,
+                            const mpm_string *values, uint32_t count);
 /* [lock held] Frees what a record that isn't live still has, and chains it. */
 void mpm_series_mend(mpm_store *s, mpm_series *series, uint64_t index);
-/* [lock held] Makes every derived word anew from the records. */
-mpm_status mpm_catalog_rebuild(mpm_heap *h);
+/* [lock held] Makes every derived word anew from the records: after a death
+ * inside the lock, or if they are untidy. */
+mpm_status mpm_catalog_rebuild(mpm_heap *h, bool died);
 
-/* ---- the hash index: derived data, all of it under the lock -------------- */
-
-typedef struct {
-    uint64_t v[4], tail, length;
-} mpm_hash;
-/* [pure] SipHash-1-3 of the parts, one after the other. */
-void mpm_hash_begin(mpm_hash *hash, const uint64_t key[2]);
-void mpm_hash_add(mpm_hash *hash, const void *bytes, size_t count);
-uint64_t mpm_hash_end(mpm_hash *hash);
-
-/* [lock held] Room for one more series; before blocks are taken. */
-mpm_status mpm_index_reach(mpm_store *s);
-/* [lock held] */
-void mpm_index_add(mpm_store *s, mpm_series *series, uint64_t index);
-void mpm_index_remove(mpm_store *s, mpm_series *series, uint64_t index);
-void mpm_index_clear(mpm_store *s);
-bool mpm_index_is_valid(mpm_store *s);
-typedef bool (*mpm_index_match)(void *context, mpm_series *series);
-/* [lock held] Calls `is_it` for those with that hash, until it says so.
- * Returns the index + 1, or 0. */
-uint64_t mpm_index_find(mpm_store *s, uint64_t hash, mpm_index_match is_it,
-                        void *context);
+/* ---- walks over the series of a family ------------------------------------ */
 
 /* [any process] A walk over the series of one family, in the order of their
  * slots, skipping what was born after it began. */
@@ -584,8 +573,8 @@ typedef struct {
     mpm_family *family;
     uint64_t birth, limit;
     uint64_t slot;      /* UINT64_MAX before the first step */
-    mpm_series *series; /* the one that the walk stands on */
-    uint64_t series_birth;
+    mpm_series *series; /* the one that the walk stands on, and its id */
+    mpm_id id;
     mpm_label_text *text; /* a copy of its text, valid until the next step */
     uint64_t capacity;
 } mpm_walk;
@@ -598,6 +587,9 @@ bool mpm_walk_next(mpm_walk *w);
 bool mpm_walk_holds(const mpm_walk *w);
 /* [any process] */
 void mpm_walk_end(mpm_walk *w);
+/* [pure] Has a valid text these label values?  NULL bytes: any value. */
+bool mpm_text_has(const mpm_label_text *text, const mpm_string *values,
+                  uint32_t count);
 /* [pure] String i of a valid text: label values, then Info's own. */
 const char *mpm_text_string(const mpm_label_text *text, uint32_t i,
                             uint32_t *length);

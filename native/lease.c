@@ -191,21 +191,19 @@ mpm_lock_acquire(mpm_heap *h)
     status = lock_patiently(h);
     if (status == MPM_BUSY)
         return status;
+    bool died = status == MPM_DIED;
     h->gave_up = 0;
     h->inside = true;
     h->takes = 0;
-    if (status == MPM_DIED) {
+    if (died) {
         MPM_CRASH_POINT("lock.taken.from.dead");
         status = mpm_heap_repair(h);
-        if (status == MPM_OK && h->rebuild != NULL)
-            status = h->rebuild(h);
-        if (status != MPM_OK) {
-            /* Stays ours, and so stays to be repaired. */
-            h->inside = false;
-            return status;
-        }
     }
-    return MPM_OK;
+    if (status == MPM_OK && h->rebuild != NULL)
+        status = h->rebuild(h, died);
+    if (status != MPM_OK)
+        h->inside = false; /* stays ours, and so stays to be repaired */
+    return status;
 }
 
 void

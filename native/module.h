@@ -75,6 +75,7 @@ typedef struct {
     PyObject *labelvalues; /* tuple of str; NULL: none given */
     PyObject *children;    /* dict by labelvalues; NULL: no parent */
     PyObject *parent; /* of an unpickled child, which keeps it; else NULL */
+    PyObject *pairs;  /* Info: what is to be shown, not shared yet; or NULL */
     bool followed;    /* a gauge whose function alone changes it */
     PyObject *weak;
 } metric_object;
@@ -126,7 +127,7 @@ typedef struct {
     PyObject **keep;
     Py_ssize_t count;
 } texts;
-/* Of a tuple of str; NULL: of none. */
+/* Of a tuple of str; NULL: of none.  None has no bytes. */
 bool texts_get(texts *t, PyObject *tuple);
 void texts_free(texts *t);
 
@@ -154,6 +155,8 @@ bool metric_open(metric_object *metric, bool force);
 mpm_status metric_bind_series(metric_object *metric);
 /* Keeps the set of what is private; MPM_OK: no longer. */
 void metric_note(metric_object *metric, mpm_status status);
+/* Shows an Info's pairs, to all processes. */
+mpm_status info_share(metric_object *metric);
 /* The update of a Timer. */
 bool metric_observe(PyObject *metric, double x);
 

@@ -293,8 +293,7 @@ static PyObject *
 parts_of(mpm_store *s, const mpm_shape *shape, const mpm_walk *w)
 {
     mpm_part *parts;
-    size_t count =
-        mpm_series_parts(s, shape, w->series, w->series_birth, &parts);
+    size_t count = mpm_series_parts(s, shape, w->series, w->id.birth, &parts);
     PyObject *list = PyList_New(0);
     for (size_t i = 0; list != NULL && i < count; i++) {
         PyObject *pair = Py_BuildValue("(Kd)", parts[i].pid, parts[i].value);
@@ -330,7 +329,7 @@ exemplars_of(mpm_store *s, const mpm_shape *shape, const mpm_walk *w)
     for (uint32_t i = 0; list != NULL && i < parts; i++) {
         mpm_exemplar e;
         if (!mpm_exemplar_read(s, (mpm_kind)shape->kind, mpm_shape_words(shape),
-                               w->series, w->series_birth, i, &e))
+                               w->series, w->id.birth, i, &e))
             continue;
         PyObject *row = Py_BuildValue("(Iy#dd)", i, e.text, (Py_ssize_t)e.bytes,
                                       e.value, e.time);
@@ -351,7 +350,7 @@ series_row(mpm_store *s, const mpm_shape *shape, const mpm_walk *w,
     PyObject *value, *count = Py_NewRef(Py_None);
     PyObject *buckets = Py_NewRef(Py_None), *parts = Py_NewRef(Py_None);
     unsigned mode = shape->mode & ~(unsigned)MPM_MODE_LIVE;
-    mpm_series_read(s, shape, w->series, w->series_birth, reading);
+    mpm_series_read(s, shape, w->series, w->id.birth, reading);
     value = PyFloat_FromDouble(reading->value);
     if (shape->kind == MPM_SUMMARY) {
         SET_REF(count, PyLong_FromUnsignedLongLong(reading->count));

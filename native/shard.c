@@ -83,10 +83,14 @@ take_over(mpm_store *s)
     return NULL;
 }
 
-/* [owner] Forgets what the last owner had declared and was writing. */
+/* [owner] Forgets what the last owner had declared and was writing, or perhaps
+ * removing: then what is derived may not be true any more (removal.c). */
 static void
 begin(mpm_store *s, mpm_shard *shard)
 {
+    if (mpm_load_acquire(&shard->hazard) != 0)
+        mpm_store_release(&s->root->untidy, 1);
+    MPM_CRASH_POINT("shard.begun");
     mpm_store_release(&shard->hazard, 0);
     mpm_store_release(&shard->pid, mpm_sys_pid());
     mpm_store_release(&shard->since_ns, mpm_sys_realtime_ns());

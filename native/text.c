@@ -187,7 +187,7 @@ add_counted(rendering *r, const mpm_walk *w, mpm_string suffix,
     add_float(r->out, value);
     if (r->format == MPM_OPENMETRICS &&
         mpm_exemplar_read(r->store, (mpm_kind)r->shape->kind,
-                          mpm_shape_words(r->shape), w->series, w->series_birth,
+                          mpm_shape_words(r->shape), w->series, w->id.birth,
                           part, &e))
         add_exemplar(r, &e);
     ADD(r->out, "\n");
@@ -231,8 +231,8 @@ static void
 add_parts(rendering *r, const mpm_walk *w)
 {
     mpm_part *parts;
-    size_t count = mpm_series_parts(r->store, r->shape, w->series,
-                                    w->series_birth, &parts);
+    size_t count =
+        mpm_series_parts(r->store, r->shape, w->series, w->id.birth, &parts);
     for (size_t i = 0; i < count; i++) {
         char text[MPM_FLOAT_MAX + 8] = "pid=\"", digits[24];
         uint32_t length = 5, n = 0;
@@ -347,7 +347,7 @@ add_all_series(rendering *r, mpm_id id)
     while (mpm_walk_next(&w)) {
         size_t length = r->out->length, later = r->later.length;
         if (!shows_parts(r->shape))
-            mpm_series_read(r->store, r->shape, w.series, w.series_birth,
+            mpm_series_read(r->store, r->shape, w.series, w.id.birth,
                             &r->reading);
         add_series(r, &w);
         if (!mpm_walk_holds(&w)) { /* removed meanwhile: as if never seen */

@@ -353,7 +353,7 @@ test_model(mpm_store *s, uint64_t *seed)
     began = mpm_sys_monotonic_ns();
     lock(s);
     NEED(mpm_heap_repair(&s->heap) == MPM_OK);
-    NEED(mpm_catalog_rebuild(&s->heap) == MPM_OK);
+    NEED(mpm_catalog_rebuild(&s->heap, true) == MPM_OK);
     unlock(s);
     printf("rebuilt %u records in %.1f ms\n", MANY,
            (double)(mpm_sys_monotonic_ns() - began) / 1e6);

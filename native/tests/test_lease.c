@@ -284,10 +284,10 @@ nanoseconds_of_busy(mpm_heap *h)
 static int rebuilt;
 
 static mpm_status
-rebuild(mpm_heap *h)
+rebuild(mpm_heap *h, bool died)
 {
     (void)h;
-    rebuilt++;
+    rebuilt += died;
     return MPM_OK;
 }
 

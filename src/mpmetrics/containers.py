@@ -5,9 +5,9 @@ Each has a lock of its own, and two links to the blocks that hold its contents, 
 
     | lock | changes | link 0 | link 1 |
 
-The contents are those of link `changes & 1`; a link that names no block is empty.  Who changes them,
-with the lock held, takes a block for the idle link, fills it, adds one to `changes`, the commit, and
-gives the old block back.  The heap names a block in the link and takes it in one step
+The contents are those of link `changes & 1`; a link that names no block is empty.  Who changes
+them, with the lock held, takes a block for the idle link, fills it, adds one to `changes`, the
+commit, and gives the old block back.  The heap takes a block and names it in the link in one step
 (mpm_block_link in native/block.c).  So whoever is killed in the middle leaves the old contents or
 the new ones, and perhaps a block at the idle link, which the next change gives back.
 

@@ -53,7 +53,7 @@ class MetricBase:
         def labels(self, *labelvalues: object, **labelkwargs: object) -> Self: ...
         def _bind(self, family: Family, /) -> None: ...
         def _start(self, again: bool = False, /) -> None: ...
-        def _remove(self, labelvalues: tuple[str, ...], /) -> bool: ...
+        def _remove(self, labelvalues: tuple[str | None, ...], /) -> None: ...
 
     def __init__(
         self,
@@ -188,16 +188,12 @@ class MetricBase:
         unknown = [name for name in labels if name not in labelnames]
         if unknown:
             raise ValueError(f"Unknown label names: {unknown}; expected {labelnames}")
-        wanted = {labelnames.index(name): str(value) for name, value in labels.items()}
-        for values in self._all_labelvalues():
-            if all(values[position] == value for position, value in wanted.items()):
-                self._remove(values)
+        self._remove(tuple(str(labels[name]) if name in labels else None for name in labelnames))
 
     def clear(self) -> None:
         """Remove every series, in every process; nothing if the metric has no labels."""
-        if self._labelnames and self._children is not None:
-            for values in self._all_labelvalues():
-                self._remove(values)
+        if self._children is not None:
+            self._remove((None,) * len(self._labelnames))
 
     def _labelled(self) -> tuple[str, ...]:
         if self._children is None:
@@ -471,7 +467,7 @@ class InfoBase(MetricBase):
 
     if TYPE_CHECKING:
 
-        def _set_info(self, pairs: tuple[str, ...], /) -> bool: ...
+        def _set_info(self, pairs: tuple[str, ...], /) -> None: ...
 
     def info(self, val: Mapping[str, str]) -> None:
         """
