@@ -155,7 +155,7 @@ counter_reset(PyObject *op, PyObject *unused)
         mpm_lock_release(&s->heap);
     }
     if (status != MPM_OK)
-        tell_private(m->family->store, status);
+        tell(m->family->store, ON_PRIVATE, mpm_status_text(status));
     Py_RETURN_NONE;
 }
 
@@ -453,7 +453,7 @@ info_set(PyObject *op, PyObject *pairs)
     if (status == MPM_OK)
         status = mpm_ref_bind(s, &m->ref, id);
     if (status != MPM_OK && status != MPM_EGONE)
-        tell_private(m->family->store, status);
+        tell(m->family->store, ON_PRIVATE, mpm_status_text(status));
     texts_free(&info);
     texts_free(&values);
     return PyBool_FromLong(status == MPM_OK);

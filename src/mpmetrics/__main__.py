@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import grp
 import os
 import pwd
@@ -14,11 +15,12 @@ import time
 from collections.abc import Sequence
 
 from . import catalog, reader, runner, store, storefile
-from ._native import StoreError
+from ._native import Store, StoreError
 from .endpoints import start_http_server
 from .exposition import render
 from .negotiation import Encoding, Format
 
+_TRIES = 10  # of finding a store either used or left
 _FORMATS = {"text": Format.TEXT, "openmetrics": Format.OPENMETRICS}
 
 
@@ -57,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
 
     dump = commands.add_parser("dump", help="one scrape to standard output, also post mortem")
     dump.add_argument("--format", choices=_FORMATS, default="text")
+    dump.add_argument(
+        "--by-process", action="store_true", help="what each process counted, and its predecessors"
+    )
     _add_path(dump)
     dump.set_defaults(do=_dump)
 
@@ -148,19 +153,16 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _dump(options: argparse.Namespace) -> int:
-    reader.open_read_only(_path(options))  # says why, if it can't
-    page = render(reader.StoreReader(_path(options)), Encoding(_FORMATS[options.format]))
+    view = reader.ShardView if options.by_process else reader.StoreView
+    page = render(view(reader.look(_path(options))), Encoding(_FORMATS[options.format]))
     sys.stdout.buffer.write(page)
     return 0
 
 
 def _check(options: argparse.Namespace) -> int:
     path = _path(options)
-    live = reader.open_read_only(path)
-    numbers = live.statistics()
-    joined = storefile.join_existing(path)
-    if joined is None:  # post mortem: nothing in the file may change
-        joined = storefile.copy_unnamed(path)
+    joined = _join_or_copy(path)
+    numbers = joined.statistics()
     broken = joined.check()
     rows = catalog.of(joined)
     born = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(numbers["born"]))
@@ -173,6 +175,15 @@ def _check(options: argparse.Namespace) -> int:
         shown = "another" if newer is None else f"the {newer.type} {newer.name}"
         print(f"  hidden: the {row.type} {row.name} with labels {row.labelnames}, by {shown}")
     return 0 if broken is None else 1
+
+
+def _join_or_copy(path: str) -> Store:
+    """The store, to be locked and walked; post mortem a copy, since the file is not to change."""
+    for _ in range(_TRIES):
+        found = storefile.as_left(path) or storefile.join_existing(path)
+        if found is not None:
+            return found
+    raise StoreError(errno.EBUSY, "the store's processes come and go", path)
 
 
 def _remove(options: argparse.Namespace) -> int:

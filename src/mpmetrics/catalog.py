@@ -36,6 +36,8 @@ TYPES = {
     Kind.ENUM: "stateset",
     Kind.GAUGE_MODE: "gauge",
 }
+# What every process writes in the one place: no shard's, and nobody's.
+SHARED = (Kind.GAUGE, Kind.ENUM, Kind.INFO)
 PRIVATE = 1  # of a registry without a name: goes with its last declarer
 PLAIN = 2  # every name is of the legacy character set
 

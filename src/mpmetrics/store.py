@@ -17,7 +17,7 @@ import os
 from typing import Literal, overload
 
 from . import processes, runfiles, storefile
-from ._native import Store, StoreError, on_private
+from ._native import Store, StoreError, on
 
 __all__ = ["Store", "StoreError", "current"]
 
@@ -29,6 +29,7 @@ _MAX_SERIES = 100_000
 
 _current: Store | None = None
 _made_up = False  # goes with the last process that has it
+_leaving = False
 
 
 @overload
@@ -186,12 +187,14 @@ def _announce() -> None:
 
 def _leave() -> None:
     """The last one out removes a store that was made up for the run; its memory stays mapped."""
+    global _leaving
+    _leaving = True
     if _current is not None and _current.path is not None and _made_up:
         _current.detach()
         storefile.remove_if_unused(_current.path)
 
 
-def _tell(store: Store, why: str) -> None:
+def _tell_private(store: Store, why: str) -> None:
     log.warning(
         "some metrics count in this process's own memory until they can be shared: %s (%s)",
         why,
@@ -199,6 +202,16 @@ def _tell(store: Store, why: str) -> None:
     )
 
 
-on_private(_tell)
+def _tell_nameless(store: Store, why: str) -> None:
+    if not _leaving:  # then it was ours to remove
+        log.warning(
+            "new processes can't find the store %s any more: %s; who has it counts on with others",
+            store.path,
+            why,
+        )
+
+
+on("private", _tell_private)
+on("nameless", _tell_nameless)
 runfiles.at_end(_leave)
 os.register_at_fork(after_in_child=_announce)
