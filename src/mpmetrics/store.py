@@ -205,7 +205,7 @@ def _tell_private(store: Store, why: str) -> None:
 def _tell_nameless(store: Store, why: str) -> None:
     if not _leaving:  # then it was ours to remove
         log.warning(
-            "new processes can't find the store %s any more: %s; who has it counts on with others",
+            "the store %s: %s; its processes count on together, new ones don't find it",
             store.path,
             why,
         )
