@@ -16,7 +16,7 @@ import logging
 import os
 from typing import Literal, overload
 
-from . import processes, runfiles, storefile
+from . import processes, runfiles, settings, storefile
 from ._native import Store, StoreError, on
 
 __all__ = ["Store", "StoreError", "current"]
@@ -96,8 +96,7 @@ def join_named(path: str) -> Store:
     """The store at `path` as MPMETRICS_PERSIST and MPMETRICS_MAX_SERIES say.
 
     Raises StoreError or OSError if it can't be used."""
-    persist = os.environ.get("MPMETRICS_PERSIST", "").lower() in ("1", "true", "yes", "on")
-    return storefile.join(path, persist, _max_series())
+    return storefile.join(path, settings.is_on("MPMETRICS_PERSIST"), _max_series())
 
 
 def _max_series() -> int:
