@@ -192,6 +192,8 @@ mpm_off mpm_offset(const mpm_heap *h, const void *address);
 mpm_status mpm_heap_format(int fd, uint64_t reserve);
 /* [any process] Maps a heap; keeps a descriptor of its own, duplicates `path`. */
 mpm_status mpm_heap_open(mpm_heap *h, int fd, const char *path, bool read_only);
+/* [any process] Had it a name, and has its file none any more? */
+bool mpm_heap_is_nameless(const mpm_heap *h);
 /* [any process] Unmaps; leases and pins of this process go with it. */
 void mpm_heap_close(mpm_heap *h);
 
@@ -248,8 +250,9 @@ void mpm_detach(mpm_heap *h);
 /* [any process] Refuses new marks through this description until it is closed;
  * false: somebody has one.  Only then may a path be unlinked or replaced. */
 mpm_status mpm_claim(int fd, bool *claimed);
-/* [any process] Does anybody have the mark, this process included? */
-bool mpm_is_attached(mpm_heap *h);
+/* [any process] Does anybody have the mark of the heap in this file, this
+ * process included?  Any description of it will do.  If it can't be told, yes. */
+bool mpm_is_attached(int fd);
 
 /* ---- tables -------------------------------------------------------------- */
 
@@ -481,6 +484,9 @@ mpm_status mpm_shard_declare(mpm_store *s, mpm_id family);
 bool mpm_shard_is_hazardous(mpm_store *s, uint64_t birth);
 /* [any process] Has a living process declared this family? */
 bool mpm_shard_is_declared(mpm_store *s, uint64_t family, uint64_t birth);
+/* [any process] The shard of a living process, other than this one, that has
+ * declared it; NULL: there is none. */
+mpm_shard *mpm_shard_declarer(mpm_store *s, mpm_id family);
 
 /* [any process] The record, NULL if it isn't there (not: if it is dead). */
 mpm_family *mpm_family_at(mpm_store *s, uint64_t index);
@@ -728,36 +734,7 @@ uint64_t mpm_exemplar_words(mpm_kind kind, uint32_t count, unsigned size);
 /* [pure] Which bucket an observation falls into. */
 uint32_t mpm_bucket_of(const double *bounds, uint32_t count, double x);
 
-/* ---- text ---------------------------------------------------------------- */
-
-#define MPM_FLOAT_MAX 32u
-/* [pure] x as prometheus_client writes it: `0.1`, `1.0`, `+Inf`, `1e+06`.
- * `out` has room for MPM_FLOAT_MAX bytes, and those after the text
- * may be overwritten, too.  Returns the length; no terminating NUL. */
-size_t mpm_float_write(char *out, double x);
-/* [pure] The same digits as Python's repr lays them out. */
-size_t mpm_float_write_repr(char *out, double x);
-
-typedef enum { MPM_TEXT_0_0_4, MPM_OPENMETRICS } mpm_format;
-
-/* A text that grows.  Process-local. */
-typedef struct {
-    char *bytes;
-    size_t length, capacity;
-    bool failed; /* out of memory: what was to follow is missing */
-} mpm_buffer;
-
-/* [pure] */
-void mpm_buffer_add(mpm_buffer *b, const char *bytes, size_t length);
-void mpm_buffer_free(mpm_buffer *b);
-
-/* [any process] Renders these families, each with its header lines, skipping
- * the dead.  Writes nothing in the store, and may run beside anything. */
-mpm_status mpm_render(mpm_store *s, const mpm_id *families, size_t count,
-                      mpm_format format, bool created, mpm_buffer *out);
-/* [pure] A label value as a scrape shows it: \\, \n and \" escaped; a help text
- * of 0.0.4 leaves the quotes as they are. */
-void mpm_escape(mpm_buffer *b, const char *bytes, size_t length, bool quotes);
+/* ---- what one series shows ------------------------------------------------ */
 
 /* [any process] Where the cells of a scrape's series lie in all shards, looked
  * up once for neighbours.  NULL: no memory, and each is looked up. */
@@ -767,6 +744,12 @@ void mpm_columns_free(struct mpm_columns *columns);
  * `columns` are the caller's. */
 void mpm_series_read(mpm_store *s, const mpm_shape *shape, mpm_series *series,
                      uint64_t birth, mpm_reading *into);
+/* [any process] Reads what one shard alone counted, as written: what a reset
+ * subtracts is no shard's part.  False: it shows nothing of the series, or the
+ * series is of the shared shard. */
+bool mpm_series_read_shard(mpm_store *s, const mpm_shape *shape,
+                           mpm_series *series, uint64_t birth, uint64_t shard,
+                           mpm_reading *into);
 /* [lock held] Lets a counter show zero from now on: its base, in the shared
  * shard, is what readers subtract, and only moves up. */
 mpm_status mpm_series_reset(mpm_store *s, const mpm_shape *shape, mpm_id id);
@@ -786,5 +769,7 @@ void mpm_copy_in(mpm_word *to, const void *from, uint64_t bytes);
  * loaded and bounded; NULL if that can't be.  *capacity as for realloc. */
 void *mpm_block_copy(mpm_heap *h, mpm_off block, uint64_t limit, void *reuse,
                      uint64_t *capacity);
+
+#include "page.h" /* needs stores and families */
 
 #endif

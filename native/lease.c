@@ -246,11 +246,9 @@ mpm_claim(int fd, bool *claimed)
 }
 
 bool
-mpm_is_attached(mpm_heap *h)
+mpm_is_attached(int fd)
 {
     bool locked = true;
-    if (!mpm_sys_is(h->fd, h->device, h->inode) ||
-        mpm_sys_is_locked(h->fd, MPM_BYTE_ATTACHED, &locked) != MPM_OK)
-        return true;
-    return locked;
+    return mpm_sys_is_locked(fd, MPM_BYTE_ATTACHED, &locked) != MPM_OK ||
+           locked;
 }

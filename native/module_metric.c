@@ -67,7 +67,22 @@ metric_bind_series(metric_object *m)
         mpm_lock_release(&s->heap);
     }
     texts_free(&values);
-    return status == MPM_OK ? mpm_ref_bind(s, &m->ref, id) : status;
+    if (status == MPM_OK)
+        status = mpm_ref_bind(s, &m->ref, id);
+    look_for_name(family->store);
+    return status;
+}
+
+/* Tells the Python half of the first write of this process, or of a child. */
+static void
+note_shard(store_object *store)
+{
+    const mpm_store *s = &store->store;
+    if (s->shard == NULL || store->shard_epoch == s->epoch)
+        return;
+    store->shard_epoch = s->epoch;
+    store->has_told[ON_SHARD] = false;
+    tell(store, ON_SHARD, "");
 }
 
 /* Keeps the set of what is private.  Its members live until they are shared. */
@@ -76,7 +91,7 @@ metric_note(metric_object *m, mpm_status status)
 {
     store_object *store = m->family->store;
     if (status != MPM_OK) {
-        tell_private(store, status);
+        tell(store, ON_PRIVATE, mpm_status_text(status));
         if (PySet_Add(store->pending, (PyObject *)m) != 0)
             PyErr_Clear();
     } else if (PySet_Size(store->pending) > 0 &&
@@ -127,6 +142,7 @@ metric_open(metric_object *m, bool force)
     }
     mpm_status opened = mpm_ref_open(s, &m->ref, m->family->id, force);
     metric_note(m, opened == MPM_OK ? status : opened);
+    note_shard(m->family->store);
     return true;
 }
 
@@ -182,7 +198,8 @@ metric_start(PyObject *op, PyObject *args)
     if (status != MPM_OK && !is_parent(m))
         metric_note(m, status);
     else if (status != MPM_OK)
-        tell_private(m->family->store, status);
+        tell(m->family->store, ON_PRIVATE, mpm_status_text(status));
+    note_shard(m->family->store);
     Py_RETURN_NONE;
 }
 

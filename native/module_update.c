@@ -155,7 +155,7 @@ counter_reset(PyObject *op, PyObject *unused)
         mpm_lock_release(&s->heap);
     }
     if (status != MPM_OK)
-        tell_private(m->family->store, status);
+        tell(m->family->store, ON_PRIVATE, mpm_status_text(status));
     Py_RETURN_NONE;
 }
 

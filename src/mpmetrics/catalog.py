@@ -11,7 +11,7 @@ import enum
 import weakref
 from dataclasses import dataclass
 
-from . import names
+from . import gaugemodes, names
 from ._native import Store
 
 
@@ -36,6 +36,8 @@ TYPES = {
     Kind.ENUM: "stateset",
     Kind.GAUGE_MODE: "gauge",
 }
+# What every process writes in the one place: no shard's, and nobody's.
+SHARED = (Kind.GAUGE, Kind.ENUM, Kind.INFO)
 PRIVATE = 1  # of a registry without a name: goes with its last declarer
 PLAIN = 2  # every name is of the legacy character set
 
@@ -65,6 +67,18 @@ class Row:
     @property
     def type(self) -> str:
         return TYPES[Kind(self.kind)]
+
+    @property
+    def shape(self) -> str:
+        """Its shape in words: all that another family of the name can differ in."""
+        words = [f"the {self.type} {self.name}, labels {self.labelnames}"]
+        if self.bounds:
+            words.append(f"buckets {self.bounds}")
+        if self.states:
+            words.append(f"states {self.states}")
+        if self.type == "gauge":
+            words.append(f"mode {gaugemodes.name(self.mode)}")
+        return ", ".join(words)
 
     @property
     def sample_names(self) -> tuple[str, ...]:

@@ -22,6 +22,13 @@ def number(mode: str | None) -> int:
     return _FOLDS.index(mode.removeprefix("live")) + 1 + (_LIVE if mode.startswith("live") else 0)
 
 
+def name(number: int) -> str:
+    """The mode of that number."""
+    if number == 0:
+        return "none"
+    return ("live" if number & _LIVE else "") + _FOLDS[number % _LIVE - 1]
+
+
 def override(name: str) -> str | None:
     """
     The mode that MPMETRICS_GAUGE_MODES gives to gauges of this full name; None: it says nothing.

@@ -24,6 +24,7 @@ from . import (
     references,
     registry as registries,
     store,
+    strict,
 )
 from .decorators import ExceptionCounter, InprogressTracker, around
 from .samples import FamilyMetric, read
@@ -119,9 +120,25 @@ class MetricBase:
         if registry is not None:
             registries.register(registry, self, taken)
         self._start(registry is not None and identity.note(registry, taken))
+        try:
+            strict.check(self._family)
+        except ValueError:
+            self._undo(registry, identity, taken)
+            raise
         references.note(self)
         if identity.private:
             weakref.finalize(self, self._family.release).atexit = False
+
+    def _undo(
+        self,
+        registry: CollectorRegistry | None,
+        identity: registries.Identity,
+        taken: tuple[str, ...],
+    ) -> None:
+        if registry is not None:
+            registry.unregister(self)
+            identity.withdraw(registry, taken)
+        self._family.release()
 
     # ---- what registries ask ---------------------------------------------------------------------
 

@@ -101,6 +101,10 @@ class Identity:
         mine |= taken
         return again
 
+    def withdraw(self, registry: object, names: Iterable[str]) -> None:
+        """This process doesn't declare them in this object after all."""
+        self._declared[registry] -= set(names)
+
 
 _identities: weakref.WeakKeyDictionary[object, Identity] = weakref.WeakKeyDictionary()
 _by_name: weakref.WeakValueDictionary[str, Identity] = weakref.WeakValueDictionary()
