@@ -589,7 +589,9 @@ typedef struct {
 void mpm_walk_begin(mpm_walk *w, mpm_store *s, mpm_id family);
 /* [any process] False: no more. */
 bool mpm_walk_next(mpm_walk *w);
-/* [any process] Is the series that the walk stands on still the same? */
+/* [any process] Is what was read since the last step that same series' own?
+ * A series without words (Info) is all text, and that was copied whole: one
+ * that was replaced since is not dropped, for the walk is past its slot. */
 bool mpm_walk_holds(const mpm_walk *w);
 /* [any process] */
 void mpm_walk_end(mpm_walk *w);

@@ -573,7 +573,9 @@ mpm_walk_next(mpm_walk *w)
 bool
 mpm_walk_holds(const mpm_walk *w)
 {
-    return mpm_load_acquire(&w->series->birth) == w->id.birth;
+    bool has_words = mpm_load_acquire(&w->series->place) >> 32 != 0;
+    return !has_words ||
+           mpm_load_acquire(&w->series->birth) == w->id.birth;
 }
 
 void

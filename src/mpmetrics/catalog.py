@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from . import gaugemodes, names
@@ -96,6 +97,7 @@ class Catalog:
         self._seen = -1
         self._shown: dict[str, list[Row]] = {}  # by registry
         self._winner: dict[tuple[int, int], Row] = {}  # by the id of any living family
+        self._taken: dict[tuple[str, str], Row] = {}  # by registry and name of a sample
         self._hidden: list[Row] = []
 
     def shown(self, registry: str) -> list[Row]:
@@ -112,6 +114,12 @@ class Catalog:
         """What is shown in the place of this family: mostly itself. None if it is dead."""
         self._refresh()
         return self._winner.get(id_)
+
+    def holder(self, registry: str, sample_names: Iterable[str]) -> Row | None:
+        """What a scrape of that registry shows under any of these names."""
+        self._refresh()
+        held = (self._taken.get((registry, name)) for name in sample_names)
+        return next(filter(None, held), None)
 
     def hidden(self) -> list[Row]:
         """The families that another shape of their name hides."""
@@ -147,6 +155,7 @@ class Catalog:
         for row in sorted(set(taken.values()), key=lambda row: row.birth):
             shown.setdefault(row.registry, []).append(row)
         self._shown, self._winner, self._hidden = shown, winner, hidden
+        self._taken = taken
 
 
 _catalogs: weakref.WeakKeyDictionary[Store, Catalog] = weakref.WeakKeyDictionary()

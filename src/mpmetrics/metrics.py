@@ -157,13 +157,23 @@ class MetricBase:
         """
         family = self._family
         family.store.settle()
-        row = catalog.of(family.store).winner(family.id)
+        row = self._row()
         if row is not None and not self._labelvalues:
             return [FamilyMetric(family.store, row)]
         metrics = self.describe()
         if row is not None:
             metrics[0].samples = list(read(family.store, row, self._labelvalues))
         return metrics
+
+    def _row(self) -> catalog.Row | None:
+        """What is shown in its family's place.
+
+        Until the family could be declared (the lock's owner was stopped, there was no room), what
+        other processes have declared under its name."""
+        family, known = self._family, catalog.of(self._family.store)
+        if family.id[1] != 0:
+            return known.winner(family.id)
+        return known.holder(family.registry, names.sample_names(self._type, family.name))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return references.reduce(self)
