@@ -363,6 +363,8 @@ series_row(mpm_store *s, const mpm_shape *shape, const mpm_walk *w,
         SET_REF(parts, parts_of(s, shape, w));
     } else if (shape->kind == MPM_GAUGE_MODE && !reading->written) {
         SET_REF(value, Py_NewRef(Py_None));
+    } else if (shape->kind == MPM_GAUGE_MODE && mode == MPM_MODE_MOSTRECENT) {
+        SET_REF(count, PyFloat_FromDouble(reading->time));
     }
     return Py_BuildValue(
         "(NNdNNNNN)", text_strings(w->text, 0, w->text->values),

@@ -9,7 +9,7 @@ from prometheus_client import Metric
 
 from . import catalog, storefile
 from ._native import Store
-from .samples import FamilyMetric
+from .samples import FamilyMetric, Restricted
 
 
 def open_read_only(path: str) -> Store:
@@ -50,9 +50,9 @@ class StoreReader:
                 taken.update(row.sample_names)
                 yield FamilyMetric(store, row)
 
-    def restricted_registry(self, names: Iterable[str]) -> _Restricted:
+    def restricted_registry(self, names: Iterable[str]) -> Restricted:
         """Only the samples of these names, as a registry of prometheus_client gives them."""
-        return _Restricted(self, frozenset(names))
+        return Restricted(self, frozenset(names))
 
     def _current(self) -> Store | None:
         try:
@@ -70,18 +70,3 @@ class StoreReader:
         rows = catalog.of(store).all_shown()
         named = [row for row in rows if not row.flags & catalog.PRIVATE]
         return sorted(named, key=lambda row: (row.registry != "", row.birth))
-
-
-class _Restricted:
-    def __init__(self, reader: StoreReader, names: frozenset[str]) -> None:
-        self._reader = reader
-        self._names = names
-
-    def collect(self) -> Iterator[Metric]:
-        """The families, with only those samples."""
-        for metric in self._reader.collect():
-            samples = [sample for sample in metric.samples if sample.name in self._names]
-            if samples:
-                part = Metric(metric.name, metric.documentation, metric.type)
-                part.samples = samples
-                yield part

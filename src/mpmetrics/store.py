@@ -16,7 +16,7 @@ import logging
 import os
 from typing import Literal, overload
 
-from . import processes, runfiles, storefile
+from . import multiprocdir, processes, runfiles, storefile
 from ._native import Store, StoreError, on_private
 
 __all__ = ["Store", "StoreError", "current"]
@@ -47,6 +47,7 @@ def current(make: bool = True) -> Store | None:
         if found is not None and not _is_found():  # by another thread, while this one waited
             _current = found
             _announce()
+            multiprocdir.say_what_to_delete()
     return _current
 
 
