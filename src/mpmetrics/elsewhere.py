@@ -68,13 +68,25 @@ def patch() -> Patch:
     return Patch()
 
 
+_MODULES = (
+    "exposition",
+    "metrics",
+    "multiprocess",
+    "openmetrics",
+    "openmetrics.exposition",
+    "openmetrics.parser",
+    "registry",
+    "samples",
+)
+
+
 def take_modules(package: Any) -> None:
     """Lets `mpmetrics.exposition` and its like be prometheus_client's own modules."""
-    for name in ("exposition", "metrics", "multiprocess", "openmetrics", "registry", "samples"):
+    for name in _MODULES:
         module = importlib.import_module(f"prometheus_client.{name}")
         sys.modules[f"{package.__name__}.{name}"] = module
-        setattr(package, name, module)
-    importlib.import_module("prometheus_client.openmetrics.parser")
+        if "." not in name:
+            setattr(package, name, module)
 
 
 logging.getLogger("mpmetrics").warning(

@@ -103,9 +103,11 @@ def _unpatch(environment: dict[str, str]) -> None:
     """What `_patch` did, undone."""
     environment.pop("MPMETRICS_PATCH", None)
     entries = environment.get("PYTHONPATH", "").split(os.pathsep)
-    others = [entry for entry in entries if entry != _AUTOPATCH]
-    if others != entries:
-        environment["PYTHONPATH"] = os.pathsep.join(others)
+    others = os.pathsep.join(entry for entry in entries if entry != _AUTOPATCH)
+    if others:
+        environment["PYTHONPATH"] = others
+    else:
+        environment.pop("PYTHONPATH", None)
 
 
 def _start(command: Sequence[str], environment: dict[str, str], mask: Iterable[int]) -> int:
