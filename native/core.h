@@ -631,6 +631,7 @@ typedef struct {
     uint64_t count; /* summary */
     uint64_t state; /* enum */
     bool written;   /* gauge modes: somebody has written */
+    double time;    /* mode mostrecent: when the value was set */
     /* Histogram: added up, not cumulative, and one shard's; of the reader's. */
     uint64_t *buckets, *scratch;
     struct mpm_columns *columns; /* of a scrape; NULL: each cell looked up */

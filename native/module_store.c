@@ -366,6 +366,8 @@ series_row(mpm_store *s, const mpm_shape *shape, const mpm_walk *w,
         SET_REF(parts, parts_of(s, shape, w));
     } else if (shape->kind == MPM_GAUGE_MODE && !reading->written) {
         SET_REF(value, Py_NewRef(Py_None));
+    } else if (shape->kind == MPM_GAUGE_MODE && mode == MPM_MODE_MOSTRECENT) {
+        SET_REF(count, PyFloat_FromDouble(reading->time));
     }
     return Py_BuildValue(
         "(NNdNNNNN)", text_strings(w->text, 0, w->text->values),
@@ -404,8 +406,8 @@ store_read(PyObject *op, PyObject *args)
     while (rows != NULL && mpm_walk_next(&w)) {
         if (shard == 0)
             mpm_series_read(s, shape, w.series, w.id.birth, &reading);
-        else if (!mpm_series_read_shard(s, shape, w.series, w.id.birth,
-                                        shard, &reading))
+        else if (!mpm_series_read_shard(s, shape, w.series, w.id.birth, shard,
+                                        &reading))
             continue;
         PyObject *row = series_row(s, shape, &w, &reading, shard == 0);
         if (row == NULL ||

@@ -133,8 +133,7 @@ read_part(mpm_store *s, mpm_shard *shard, mpm_word *cell, uint64_t birth,
 }
 
 static void
-fold_part(mpm_reading *into, const mpm_part *part, mpm_mode mode, bool live,
-          double *newest)
+fold_part(mpm_reading *into, const mpm_part *part, mpm_mode mode, bool live)
 {
     double value = part->value;
     bool left = !live && part->left == part->left;
@@ -151,9 +150,9 @@ fold_part(mpm_reading *into, const mpm_part *part, mpm_mode mode, bool live,
             into->value = value;
         break;
     default:
-        if (!into->written || part->time >= *newest) {
+        if (!into->written || part->time >= into->time) {
             into->value = value;
-            *newest = part->time;
+            into->time = part->time;
         }
     }
     into->written = true;
@@ -164,14 +163,13 @@ read_mode(const cells *c, const mpm_shape *shape, uint64_t birth,
           mpm_reading *into)
 {
     bool live = (shape->mode & MPM_MODE_LIVE) != 0;
-    double newest = 0;
     for (uint64_t i = 1; i < c->shards; i++) {
         mpm_part part;
         mpm_shard *shard;
         mpm_word *cell = cell_in(c, i, &shard);
         if (cell != NULL &&
             read_part(c->store, shard, cell, birth, live, &part))
-            fold_part(into, &part, fold_of(shape), live, &newest);
+            fold_part(into, &part, fold_of(shape), live);
     }
 }
 
@@ -290,14 +288,13 @@ mpm_series_read_shard(mpm_store *s, const mpm_shape *shape, mpm_series *series,
             count_unsettled(s);
         return true;
     }
-    double newest = 0;
     mpm_mode mode = fold_of(shape);
     bool live = (shape->mode & MPM_MODE_LIVE) != 0;
     bool shown =
         read_part(s, owner, cell, birth, live, &part) &&
         (mode != MPM_MODE_ALL || part.lease == mpm_load_acquire(&owner->owner));
     if (shown)
-        fold_part(into, &part, mode, live, &newest);
+        fold_part(into, &part, mode, live);
     return shown;
 }
 

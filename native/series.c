@@ -574,8 +574,7 @@ bool
 mpm_walk_holds(const mpm_walk *w)
 {
     bool has_words = mpm_load_acquire(&w->series->place) >> 32 != 0;
-    return !has_words ||
-           mpm_load_acquire(&w->series->birth) == w->id.birth;
+    return !has_words || mpm_load_acquire(&w->series->birth) == w->id.birth;
 }
 
 void

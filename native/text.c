@@ -256,8 +256,8 @@ static void
 add_parts(rendering *r, const mpm_walk *w)
 {
     mpm_part *parts;
-    size_t count = mpm_series_parts(r->store, r->shape, w->series,
-                                    w->id.birth, &parts);
+    size_t count =
+        mpm_series_parts(r->store, r->shape, w->series, w->id.birth, &parts);
     mpm_buffer pair = {0};
     for (size_t i = 0; i < count; i++) {
         set_pair(r, &pair, STRING("pid"), parts[i].pid);
@@ -377,8 +377,8 @@ add_shards(rendering *r, const mpm_walk *w)
 {
     uint64_t shards = mpm_load_acquire(&r->store->root->shard_count);
     for (uint64_t i = 1; i < shards && !r->out->failed; i++) {
-        if (!mpm_series_read_shard(r->store, r->shape, w->series,
-                                   w->id.birth, i, &r->reading))
+        if (!mpm_series_read_shard(r->store, r->shape, w->series, w->id.birth,
+                                   i, &r->reading))
             continue;
         set_pair(r, &r->who, r->label, i);
         add_series(r, w);

@@ -37,8 +37,8 @@ _FamilyRow: TypeAlias = tuple[
     tuple[str, ...], tuple[float, ...], tuple[str, ...],
 ]  # fmt: skip
 
-# labelvalues, Info's names and values, created, value, count or state, buckets, parts (pid, value),
-# exemplars (part, labels, value, time)
+# labelvalues, Info's names and values, created, value, count, state or time of a mostrecent gauge,
+# buckets, parts (pid, value), exemplars (part, labels, value, time)
 _SeriesRow: TypeAlias = tuple[
     tuple[str, ...], tuple[str, ...], float, Any, Any, Any, Any,
     list[tuple[int, bytes, float, float]],

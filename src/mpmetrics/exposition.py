@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import prometheus_client
 from prometheus_client import GC_COLLECTOR, PROCESS_COLLECTOR, REGISTRY, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from . import catalog, created, reader, registry as registries, store
+from . import catalog, created, reader, registry as registries, store, theirs
+from .merging import AddedUp
 from .negotiation import Encoding, Format
 from .samples import FamilyMetric
 
@@ -56,8 +58,10 @@ def render(registry: Collector, encoding: Encoding, names: Collection[str] | Non
 def _metrics(source: Collector, joined: store.Store | None) -> Iterator[Metric]:
     """What the registry collects, but for what is only one process's truth."""
     several = joined is not None and joined.leases > 1
-    shown: set[tuple[int, int]] = set()
-    for metric in source.collect():
+    metrics = list(source.collect())
+    # A registry may have a MultiProcessCollector beside metrics that are in its sums.
+    shown = {row.id for metric in metrics if isinstance(metric, AddedUp) for row in metric.rows}
+    for metric in metrics:
         if isinstance(metric, FamilyMetric):
             if metric.row.id in shown:
                 continue
@@ -134,3 +138,7 @@ class _Run:
 
     def collect(self) -> list[Metric]:
         return self._metrics
+
+
+if not TYPE_CHECKING:
+    __getattr__ = theirs.names_of("exposition")

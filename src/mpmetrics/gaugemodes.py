@@ -24,9 +24,12 @@ def number(mode: str | None) -> int:
 
 def name(number: int) -> str:
     """The mode of that number."""
-    if number == 0:
-        return "none"
-    return ("live" if number & _LIVE else "") + _FOLDS[number % _LIVE - 1]
+    return ("live" if number & _LIVE else "") + (fold_of(number) or "none")
+
+
+def fold_of(mode: int) -> str:
+    """What a mode of the core does with the processes' values; "": there is one for all."""
+    return ("", *_FOLDS)[mode & ~_LIVE]
 
 
 def override(name: str) -> str | None:

@@ -12,7 +12,7 @@ from prometheus_client.core import InfoMetricFamily
 
 from . import catalog, storefile
 from ._native import Store
-from .samples import FamilyMetric
+from .samples import FamilyMetric, Restricted
 
 log = logging.getLogger("mpmetrics")
 
@@ -58,9 +58,9 @@ class StoreView:
         if store is not None:
             yield from self._metrics(store)
 
-    def restricted_registry(self, names: Iterable[str]) -> _Restricted:
+    def restricted_registry(self, names: Iterable[str]) -> Restricted:
         """Only the samples of these names, as a registry of prometheus_client gives them."""
-        return _Restricted(self, frozenset(names))
+        return Restricted(self, frozenset(names))
 
     def _current(self) -> Store | None:
         return self._store
@@ -150,18 +150,3 @@ def _shown(store: Store) -> list[catalog.Row]:
             taken.update(row.sample_names)
             shown.append(row)
     return shown
-
-
-class _Restricted:
-    def __init__(self, view: StoreView, names: frozenset[str]) -> None:
-        self._view = view
-        self._names = names
-
-    def collect(self) -> Iterator[Metric]:
-        """The families, with only those samples."""
-        for metric in self._view.collect():
-            samples = [sample for sample in metric.samples if sample.name in self._names]
-            if samples:
-                part = Metric(metric.name, metric.documentation, metric.type)
-                part.samples = samples
-                yield part

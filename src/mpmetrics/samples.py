@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import Metric
+from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar, Sample
 
-from . import catalog, created, exemplars
+from . import catalog, created, exemplars, theirs
 from ._native import float_text
 
 if TYPE_CHECKING:
@@ -68,6 +69,21 @@ def _rebuild(name: str, help_: str, type_: str, unit: str, samples: list[Sample]
 
 def _plain(metric: Metric) -> Metric:
     return _rebuild(metric.name, metric.documentation, metric.type, metric.unit, metric.samples)
+
+
+class Restricted:
+    """A collector's families with only the samples of these names, as a registry gives them."""
+
+    def __init__(self, collector: Collector, names: frozenset[str]) -> None:
+        self._collector = collector
+        self._names = names
+
+    def collect(self) -> Iterator[Metric]:
+        """Those families that have such a sample."""
+        for metric in self._collector.collect():
+            samples = [sample for sample in metric.samples if sample.name in self._names]
+            if samples:
+                yield _rebuild(metric.name, metric.documentation, metric.type, "", samples)
 
 
 def read(store: Store, row: catalog.Row, only: tuple[str, ...] | None = None) -> Iterator[Sample]:
@@ -151,3 +167,6 @@ _MAKERS = {
     catalog.Kind.INFO: _info,
     catalog.Kind.ENUM: _enum,
 }
+
+if not TYPE_CHECKING:
+    __getattr__ = theirs.names_of("samples")

@@ -16,7 +16,7 @@ import logging
 import os
 from typing import Literal, overload
 
-from . import processes, runfiles, settings, storefile
+from . import multiprocdir, processes, runfiles, settings, storefile
 from ._native import Store, StoreError, on
 
 __all__ = ["Store", "StoreError", "current"]
@@ -48,6 +48,7 @@ def current(make: bool = True) -> Store | None:
         if found is not None and not _is_found():  # by another thread, while this one waited
             _current = found
             _announce()
+            multiprocdir.say_what_to_delete()
     return _current
 
 
