@@ -9,8 +9,9 @@ import multiprocessing
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 
-from mpmetrics import REGISTRY, CollectorRegistry, Counter, Enum, Gauge, Histogram, Info, Summary
 from tests.readers.expected import UNITS, WORKERS
+
+from mpmetrics import REGISTRY, CollectorRegistry, Counter, Enum, Gauge, Histogram, Info, Summary
 
 REGISTRIES = {"default": REGISTRY, "named": CollectorRegistry(name="batch")}
 

@@ -11,9 +11,9 @@ from urllib.request import urlopen
 
 import prometheus_client
 from prometheus_client.bridge.graphite import GraphiteBridge
+from tests.readers import crew
 
 import mpmetrics
-from tests.readers import crew
 
 
 def _patched(yes: bool) -> AbstractContextManager[object]:

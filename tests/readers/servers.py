@@ -113,6 +113,7 @@ class VictoriaMetrics(Server):
 
     def ask(self, query: str) -> list[tuple[dict[str, str], float]]:
         """The series that answer a query now, each with its labels."""
+        get(self.url + "/internal/force_flush")  # else what is new is seen after 10 s
         arguments = urllib.parse.urlencode({"query": query})
         answer = json.loads(get(f"{self.url}/api/v1/query?{arguments}"))
         return [
