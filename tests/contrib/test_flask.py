@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
 from examples.rig import page as pages
+from tests.answering import Watched
 from tests.programs import run
-from tests.servers.driver import free_port
+from tests.servers.driver import Model, free_port, need, serving
 
 import mpmetrics
 
@@ -342,3 +344,58 @@ def test_port_of_its_own(app, registry):
         assert "flask_exporter_info" in response.read().decode()
     with pytest.raises(HTTPError, match="404"):
         urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10)
+
+
+# ---- several workers -----------------------------------------------------------------------------
+
+SHOP = """
+from flask import Flask, request
+from mpmetrics.contrib.flask import PrometheusMetrics
+
+app = Flask(__name__)
+metrics = PrometheusMetrics(app, default_labels={"app": "shop"})
+metrics.info("shop_info", "The shop.", version=3)
+
+@app.get("/order/<product>")
+@metrics.counter("orders", "h", labels={"product": lambda: request.view_args["product"]})
+@metrics.histogram("order_seconds", "h", labels={"status": lambda r: r.status_code})
+@metrics.gauge("orders_in_progress", "h")
+def order(product):
+    return "thanks"
+
+@app.get("/hangs")
+@metrics.gauge("hanging", "h")
+def hangs():
+    import os, signal
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+GUNICORN = "gunicorn --no-control-socket --bind 127.0.0.1:8000 --workers 3 shop:app"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [f"mpmetrics run -- {GUNICORN}", f"{GUNICORN} --preload"])
+def test_every_worker(tmp_path, command):
+    """Under gunicorn every worker's page has what all of them counted, also after one was killed.
+
+    What that one was doing isn't in progress any more."""
+    need("gunicorn")
+    orders = 60
+    truth = {
+        'orders_total{app="shop",product="tea"}': orders,
+        'order_seconds_count{app="shop",status="200"}': orders,
+        'orders_in_progress{app="shop"}': 0.0,
+        'flask_http_request_duration_seconds_count{app="shop",method="GET",path="/order/tea",'
+        'status="200"}': orders,
+        'flask_http_request_total{app="shop",method="GET",status="200"}': orders,
+        'shop_info{version="3"}': 1.0,
+        'hanging{app="shop"}': 0.0,
+    }
+    with serving(Model(command, files={"shop.py": SHOP}), tmp_path, Watched) as served:
+        served.work_by_two(orders)
+        for page in served.pages().values():
+            assert truth == {name: pages.read(page)[name] for name in truth}
+        with pytest.raises((OSError, HTTPException)):
+            served.get("/hangs")
+        served.settle()
+        for page in served.pages().values():
+            assert truth == {name: pages.read(page)[name] for name in truth}
