@@ -169,11 +169,22 @@ def make_asgi_app(
     The event loop waits while the page is made: milliseconds, but as long as your slowest
     custom collector takes.
     """
-    endpoint = _Endpoint(registry, disable_compression, path)
+    return _AsgiApp(_Endpoint(registry, disable_compression, path))
 
-    async def metrics_app(scope: Scope, receive: Receive, send: Send) -> None:
+
+@dataclass(frozen=True)
+class _AsgiApp:
+    """
+    An object, no function: Starlette takes a function for one of its own kind.
+
+    So `Route("/metrics", make_asgi_app())` serves /metrics, which a Mount redirects to /metrics/.
+    """
+
+    endpoint: _Endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await _asgi_http(endpoint, scope, receive, send)
+            await _asgi_http(self.endpoint, scope, receive, send)
         elif scope["type"] == "lifespan":
             await _asgi_lifespan(receive, send)
         elif scope["type"] == "websocket":
@@ -183,8 +194,6 @@ def make_asgi_app(
         else:
             # The specification wants an exception, so that the server can tell.
             raise ValueError(f"mpmetrics can't serve the ASGI scope {scope['type']!r}")
-
-    return metrics_app
 
 
 @overload
