@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 started: set[int] = set()  # the pids of all programs
 LIMIT = 60.0  # seconds, for everything that could only last that long if it hangs
@@ -44,6 +46,19 @@ def environment(store: str | os.PathLike[str] | None = None, **more: str) -> dic
     return clean | more
 
 
+def pid_namespace() -> list[str]:
+    """What to put before a command to give it pids of its own; skips where that isn't allowed."""
+    mine = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    words = ["unshare", *mine, "--pid", "--fork", "--mount-proc", "--kill-child"]
+    try:
+        subprocess.run([*words, "true"], capture_output=True, text=True, timeout=LIMIT, check=True)
+    except FileNotFoundError:
+        pytest.skip("there is no unshare (Debian: util-linux)")
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"no pid namespace can be made here: {error.stderr.strip()}")
+    return words
+
+
 class Program:
     """A running program in a session of its own; `with` ends it and all that it has started."""
 
@@ -52,9 +67,10 @@ class Program:
         command: Sequence[str | os.PathLike[str]],
         env: Mapping[str, str],
         pass_fds: Sequence[int] = (),
+        prefix: Sequence[str] = (),
     ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, *command],
+            [*prefix, sys.executable, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

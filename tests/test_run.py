@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.programs import LIMIT, Program, environment
+from tests.programs import LIMIT, Program, environment, pid_namespace
 from tests.servers.driver import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_left")]
@@ -191,11 +191,7 @@ def test_ctrl_c_is_heard_once():
 
 def test_orphans_are_reaped():
     """As process 1 of a container it reaps what others left behind."""
-    unshare = shutil.which("unshare")
-    namespace = [unshare or "", "--pid", "--fork", "--mount-proc", "--kill-child"]
-    tried = unshare and subprocess.run([*namespace, "true"], capture_output=True, check=False)
-    if not tried or tried.returncode != 0:
-        pytest.skip("no pid namespace can be made here: unshare --pid is missing or not permitted")
+    namespace = pid_namespace()
     # Ten orphans that end; then as many processes as before, and none of them a zombie.
     code = (
         "import os, subprocess, time\n"

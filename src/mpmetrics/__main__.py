@@ -191,8 +191,8 @@ def _check(options: argparse.Namespace) -> int:
     print(f"  {len(rows.all_shown())} families shown, {numbers['series']:,} series")
     for row in rows.hidden():
         newer = rows.winner(row.id)
-        shown = "another" if newer is None else f"the {newer.type} {newer.name}"
-        print(f"  hidden: the {row.type} {row.name} with labels {row.labelnames}, by {shown}")
+        shown = "another" if newer is None else newer.shape
+        print(f"  hidden: {row.shape}; shown: {shown}")
     return 0 if broken is None else 1
 
 
