@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -75,11 +76,12 @@ if __name__ == "__main__":
     sys.stdin.readline()
     from mpmetrics import Counter, store
     Counter("mine", "Of the parent.").inc()
-    del os.environ["MPMETRICS_PARENT_STORE"]
+    print(store.current().path, flush=True)
+    sys.stdin.readline()
     ours, theirs = context.Pipe()
     child = context.Process(target=where, args=(theirs,))
     child.start()
-    print(store.current().path, ours.recv(), flush=True)
+    print(ours.recv(), flush=True)
     child.join()
 """
 
@@ -179,21 +181,18 @@ def test_made_up_store_of_the_other(container, member, tmp_path):
     script.write_text(FORKSERVER)
     with Program([script], environment(), prefix=container) as program:
         pid, start, namespace = program.read_line().split("-")
-        others = [MADE_UP / f"{pid}-{start}-{int(namespace) + 1}-{i:08x}" for i in range(8)]
-        holders = [Program([member], environment(other)) for other in others]
-        try:
-            for holder in holders:
+        # The one before, the other after it in the folder, whichever way that is listed.
+        others = [MADE_UP / f"{pid}-{start}-{int(namespace) + 1}-{i:08x}" for i in range(2)]
+        mine, childs = "", ""
+        with ExitStack() as stack:
+            for other in others:
+                stack.callback(other.unlink, missing_ok=True)
+                holder = stack.enter_context(Program([member], environment(other)))
                 holder.read_line()
                 look(holder)  # it has its store
-            program.say("")
-            mine, childs = program.read_line().split()
+                program.say("")
+                mine, childs = childs, program.read_line()
             program.finish()
-        finally:
-            for holder in holders:
-                holder.__exit__(None, None, None)
-            for other in others:
-                other.unlink(missing_ok=True)
 
     assert mine == childs
-    assert os.path.dirname(mine) == str(MADE_UP)
-    assert Path(mine) not in others
+    assert str(MADE_UP) == os.path.dirname(mine)
