@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -352,17 +349,6 @@ def test_listen_on_a_taken_port():
 
 
 # ---- --user, --group -----------------------------------------------------------------------------
-
-
-@contextmanager
-def readable_folder() -> Iterator[Path]:
-    """A folder that every user may look into: pytest's own belongs to one."""
-    folder = Path(tempfile.mkdtemp())
-    try:
-        folder.chmod(0o755)
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 def need_root() -> None:
