@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Sequence
@@ -278,6 +279,42 @@ def test_relative_path(tmp_path, store):
     )
 
     assert f"{store}\n" == ended.stdout
+
+
+def test_everything_is_killed(method):
+    """SIGKILL of the run and all below it leaves one file, which the next to start removes."""
+    code = (
+        "import multiprocessing, sys\n"
+        "from tests.test_run import count_and_wait\n"
+        "from mpmetrics import store\n"
+        "if __name__ == '__main__':\n"
+        "    context = multiprocessing.get_context(sys.argv[1])\n"
+        "    ours, theirs = context.Pipe()\n"
+        "    for _ in range(2):\n"
+        "        context.Process(target=count_and_wait, args=(theirs,)).start()\n"
+        "        print(ours.recv(), flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    with run(*python(code, method)) as program:
+        path, again = Path(program.read_line()), Path(program.read_line())
+        before = set(path.parent.iterdir())
+        program.kill()
+        program.finish(check=False)
+    assert path == again
+    assert path in before
+
+    with run("true") as following:
+        following.finish()
+    left = {each for each in path.parent.iterdir() if each.name.startswith(f"{program.pid}-")}
+    assert set() == left
+
+
+def count_and_wait(connection) -> None:
+    from mpmetrics import Counter, store as stores
+
+    Counter("jobs", "Jobs done.").inc()
+    connection.send(stores.current().path)
+    threading.Event().wait()
 
 
 def test_two_runs_with_one_store(store):
