@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.programs import LIMIT, Program, environment
+from tests.programs import Program, environment, mounts, need_root, readable_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_left")]
 
@@ -236,13 +233,7 @@ def test_unmappable_folder(tmp_path):
         (tmp_path / name).mkdir()
     options = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
     over = tmp_path / "over"
-    mount = f"mount -t overlay overlay -o {options} {over}"
-    mine = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    prefix = ["unshare", *mine, "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh"]
-    try:
-        subprocess.run([*prefix, "true"], capture_output=True, timeout=LIMIT, check=True)
-    except (FileNotFoundError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no overlay can be mounted here: {getattr(error, 'stderr', error)}")
+    prefix = mounts(f"mount -t overlay overlay -o {options} {over}")
     with Program(["-c", MEMBER], environment(over / "store"), prefix=prefix) as program:
         assert "None" == program.read_line()
         logged = program.finish()
@@ -251,18 +242,9 @@ def test_unmappable_folder(tmp_path):
     assert [] == os.listdir(tmp_path / "upper")
 
 
-@contextmanager
-def readable_folder() -> Iterator[Path]:
-    """A folder that every user may look into: pytest's own belongs to one."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        yield Path(folder)
-
-
 def test_somebody_elses():
     """Another user's store is refused, by who can't read it as well as by who could change it."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
+    need_root()
     with readable_folder() as folder:
         store = folder / "store"
         left_by_the_dead(store)

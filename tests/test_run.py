@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tests.programs import LIMIT, Program, environment, pid_namespace
+from tests.programs import LIMIT, Program, environment, need_root, pid_namespace
 from tests.servers.driver import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_left")]
@@ -386,11 +386,6 @@ def test_listen_on_a_taken_port():
 
 
 # ---- --user, --group -----------------------------------------------------------------------------
-
-
-def need_root() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
 
 
 # Imports first: this Python may lie where only root can read.

@@ -7,12 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 from tests.conftest import MADE_UP, is_attached
-from tests.programs import LIMIT, Program, environment, run
+from tests.programs import LIMIT, Program, environment, need_root, readable_folder, run
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -264,12 +263,12 @@ print(json.dumps([before, after, last, total("jobs_total{"), numbers["private"]]
 
 def test_file_that_cannot_be_opened_again():
     """After setuid counting goes on, in forks and in a file that grows; who is killed is dead."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        with Program(["-c", SETUID], environment(Path(folder, "store"))) as program:
-            before, after, last, jobs, private = json.loads(program.finish())
+    need_root()
+    with (
+        readable_folder() as folder,
+        Program(["-c", SETUID], environment(folder / "store")) as program,
+    ):
+        before, after, last, jobs, private = json.loads(program.finish())
 
     assert [3, 3.0] == before
     assert [3, 2.0] == after

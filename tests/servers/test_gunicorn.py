@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
-from pathlib import Path
 
 import pytest
 from examples.rig import page as pages
+from tests.programs import need_root, readable_folder
 from tests.servers import driver, models
 
 pytestmark = pytest.mark.slow
@@ -75,8 +74,6 @@ def test_exact_after_hup(model, tmp_path, proved):
 def test_exact_as_another_user(model, proved):
     """So they are where root starts the server, and its workers are of another user."""
     driver.need("gunicorn")
-    if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)  # pytest's own folders are for root alone
-        proved(driver.prove(model, Path(folder)))
+    need_root()
+    with readable_folder() as folder:
+        proved(driver.prove(model, folder))
