@@ -126,7 +126,7 @@ print(Counter.__module__, MultiProcessCollector.__module__)
 
 
 def test_elsewhere(tmp_path):
-    """Where there is no core, the same imports give prometheus_client's, and patch() does nothing."""
+    """Where there is no core, the same imports give prometheus_client's; patch() does nothing."""
     program = tmp_path / "program.py"
     program.write_text(ELSEWHERE.format(imports="\n".join(IMPORTS)))
     ended = subprocess.run(
