@@ -67,12 +67,12 @@ $(VENV)/.build: pyproject.toml | $(VENV)/.made
 
 # What others wrote, some of it built here too (uWSGI), each isolated as it asks.
 $(VENV)/.others: pyproject.toml | $(VENV)/.made
-	$(PIP) install $(call requirements,test servers)
+	$(PIP) install $(call requirements,test servers frameworks)
 	@touch $@
 
 # All of the C, since an editable install isn't rebuilt on import (pyproject.toml).
 $(VENV)/.dev: pyproject.toml $(C_SOURCES) $(VENV)/.build $(VENV)/.others
-	$(HERE) $(CHECKED) $(PIP) install --no-build-isolation --editable '.[test,servers]'
+	$(HERE) $(CHECKED) $(PIP) install --no-build-isolation --editable '.[test,servers,frameworks]'
 	@touch $@
 
 $(VENV)/.lint: pyproject.toml $(VENV)/.dev

@@ -230,6 +230,13 @@ mpm_heap_open(mpm_heap *h, int fd, const char *path, bool read_only)
     return status;
 }
 
+bool
+mpm_heap_is_nameless(const mpm_heap *h)
+{
+    return h->path != NULL && mpm_sys_is(h->fd, h->device, h->inode) &&
+           mpm_sys_is_unlinked(h->fd);
+}
+
 void
 mpm_heap_close(mpm_heap *h)
 {

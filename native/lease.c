@@ -191,21 +191,19 @@ mpm_lock_acquire(mpm_heap *h)
     status = lock_patiently(h);
     if (status == MPM_BUSY)
         return status;
+    bool died = status == MPM_DIED;
     h->gave_up = 0;
     h->inside = true;
     h->takes = 0;
-    if (status == MPM_DIED) {
+    if (died) {
         MPM_CRASH_POINT("lock.taken.from.dead");
         status = mpm_heap_repair(h);
-        if (status == MPM_OK && h->rebuild != NULL)
-            status = h->rebuild(h);
-        if (status != MPM_OK) {
-            /* Stays ours, and so stays to be repaired. */
-            h->inside = false;
-            return status;
-        }
     }
-    return MPM_OK;
+    if (status == MPM_OK && h->rebuild != NULL)
+        status = h->rebuild(h, died);
+    if (status != MPM_OK)
+        h->inside = false; /* stays ours, and so stays to be repaired */
+    return status;
 }
 
 void
@@ -248,11 +246,9 @@ mpm_claim(int fd, bool *claimed)
 }
 
 bool
-mpm_is_attached(mpm_heap *h)
+mpm_is_attached(int fd)
 {
     bool locked = true;
-    if (!mpm_sys_is(h->fd, h->device, h->inode) ||
-        mpm_sys_is_locked(h->fd, MPM_BYTE_ATTACHED, &locked) != MPM_OK)
-        return true;
-    return locked;
+    return mpm_sys_is_locked(fd, MPM_BYTE_ATTACHED, &locked) != MPM_OK ||
+           locked;
 }

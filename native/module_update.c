@@ -155,7 +155,7 @@ counter_reset(PyObject *op, PyObject *unused)
         mpm_lock_release(&s->heap);
     }
     if (status != MPM_OK)
-        tell_private(m->family->store, status);
+        tell(m->family->store, ON_PRIVATE, mpm_status_text(status));
     Py_RETURN_NONE;
 }
 
@@ -420,26 +420,18 @@ is_removed(metric_object *m, const mpm_string *values)
     return mpm_load_acquire(&mpm_series_at(s, id.index)->first) != m->ref.first;
 }
 
-const char info_set_doc[] =
-    "_set_info($self, pairs, /)\n--\n\n"
-    "Show these names and values, a flat tuple of str, in one commit.";
-
-PyObject *
-info_set(PyObject *op, PyObject *pairs)
+/* Takes the pairs from the metric if that is done, or nobody could see it. */
+mpm_status
+info_share(metric_object *m)
 {
-    metric_object *m = (metric_object *)op;
-    texts info, values;
-    if (!is_open(m) && !metric_open(m, false))
-        return NULL;
-    if (!texts_get(&info, pairs))
-        return NULL;
-    if (!texts_get(&values, m->labelvalues)) {
-        texts_free(&info);
-        return NULL;
-    }
     mpm_store *s = &m->family->store->store;
+    PyObject *pairs = Py_NewRef(m->pairs);
+    texts info = {0}, values = {0};
     mpm_id id;
-    mpm_status status = mpm_shard_own(s);
+    mpm_status status = MPM_EPRIVATE;
+    if (texts_get(&info, pairs) && texts_get(&values, m->labelvalues))
+        status = mpm_shard_own(s);
+    PyErr_Clear();
     if (status == MPM_OK)
         status = mpm_lock_acquire(&s->heap);
     if (status == MPM_OK) {
@@ -450,11 +442,35 @@ info_set(PyObject *op, PyObject *pairs)
                                           (uint32_t)(info.count / 2), &id);
         mpm_lock_release(&s->heap);
     }
-    if (status == MPM_OK)
-        status = mpm_ref_bind(s, &m->ref, id);
-    if (status != MPM_OK && status != MPM_EGONE)
-        tell_private(m->family->store, status);
     texts_free(&info);
     texts_free(&values);
-    return PyBool_FromLong(status == MPM_OK);
+    if (status == MPM_OK)
+        status = mpm_ref_bind(s, &m->ref, id);
+    else if (status == MPM_EGONE)
+        status = MPM_OK; /* a kept child counts for nobody */
+    /* Waiting for the lock let other threads run: theirs is newer. */
+    if (status == MPM_OK && m->pairs == pairs)
+        Py_CLEAR(m->pairs);
+    Py_DECREF(pairs);
+    return status;
+}
+
+const char info_set_doc[] =
+    "_set_info($self, pairs, /)\n--\n\n"
+    "Show these names and values, a flat tuple of str, in one commit.\n\n"
+    "If the store's lock can't be had now, it is tried again before this\n"
+    "process's next scrape.";
+
+PyObject *
+info_set(PyObject *op, PyObject *pairs)
+{
+    metric_object *m = (metric_object *)op;
+    if (m->family != NULL) {
+        mpm_store_enter(&m->family->store->store);
+        m->ref.private_epoch = m->family->store->store.epoch;
+        SET_REF(m->pairs, Py_NewRef(pairs));
+    }
+    if (!metric_open(m, false))
+        return NULL;
+    Py_RETURN_NONE;
 }

@@ -268,6 +268,36 @@ mpm_series_read(mpm_store *s, const mpm_shape *shape, mpm_series *series,
         into->value -= base;
 }
 
+bool
+mpm_series_read_shard(mpm_store *s, const mpm_shape *shape, mpm_series *series,
+                      uint64_t birth, uint64_t shard, mpm_reading *into)
+{
+    mpm_part part;
+    mpm_shard *owner;
+    mpm_kind kind = (mpm_kind)shape->kind;
+    uint32_t count = mpm_shape_words(shape);
+    begin(into, shape->bounds);
+    if (shard == 0 || count == 0 || kind == MPM_GAUGE || kind == MPM_ENUM)
+        return false;
+    cells c = cells_of(s, into->columns, series, count);
+    mpm_word *cell = shard < c.shards ? cell_in(&c, shard, &owner) : NULL;
+    if (cell == NULL || mpm_load_acquire(&cell[0]) != birth)
+        return false;
+    if (kind != MPM_GAUGE_MODE) {
+        if (!mpm_cell_read(cell, kind, count, birth, into))
+            count_unsettled(s);
+        return true;
+    }
+    mpm_mode mode = fold_of(shape);
+    bool live = (shape->mode & MPM_MODE_LIVE) != 0;
+    bool shown =
+        read_part(s, owner, cell, birth, live, &part) &&
+        (mode != MPM_MODE_ALL || part.lease == mpm_load_acquire(&owner->owner));
+    if (shown)
+        fold_part(into, &part, mode, live);
+    return shown;
+}
+
 mpm_status
 mpm_series_reset(mpm_store *s, const mpm_shape *shape, mpm_id id)
 {

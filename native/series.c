@@ -7,7 +7,7 @@
  * Whatever else says who is live is derived (rebuild.c). */
 #include <stdlib.h>
 
-#include "core.h"
+#include "index.h"
 
 #define TRIES 64 /* of a walk to read a slot that keeps changing */
 
@@ -58,6 +58,22 @@ mpm_text_pairs(const mpm_label_text *text)
     return (const char *)text + text->bytes - text->pairs;
 }
 
+bool
+mpm_text_has(const mpm_label_text *text, const mpm_string *values,
+             uint32_t count)
+{
+    if (text->values != count)
+        return false;
+    const uint32_t *lengths = lengths_of(text);
+    const char *bytes = (const char *)(lengths + strings_of(text));
+    for (uint32_t i = 0; i < count; bytes += lengths[i++])
+        if (values[i].bytes != NULL &&
+            (lengths[i] != values[i].length ||
+             memcmp(bytes, values[i].bytes, lengths[i]) != 0))
+            return false;
+    return true;
+}
+
 static bool
 text_is_valid(const mpm_label_text *text)
 {
@@ -80,14 +96,15 @@ typedef struct {
     uint32_t count;
     void *copy;
     uint64_t capacity;
+    uint64_t birth; /* of the one looked at last */
 } wanted;
 
 static bool
 is_wanted(void *context, mpm_series *series)
 {
     wanted *w = context;
-    if (mpm_load_acquire(&series->birth) == 0 ||
-        mpm_load_acquire(&series->family) != w->family)
+    w->birth = mpm_load_acquire(&series->birth);
+    if (w->birth == 0 || mpm_load_acquire(&series->family) != w->family)
         return false;
     void *copy = mpm_block_copy(&w->store->heap,
                                 (mpm_off){mpm_load_acquire(&series->text)},
@@ -96,16 +113,7 @@ is_wanted(void *context, mpm_series *series)
         return false;
     w->copy = copy;
     const mpm_label_text *text = copy;
-    if (!text_is_valid(text) || text->values != w->count)
-        return false;
-    for (uint32_t i = 0; i < w->count; i++) {
-        uint32_t length;
-        const char *bytes = mpm_text_string(text, i, &length);
-        if (length != w->values[i].length ||
-            memcmp(bytes, w->values[i].bytes, length) != 0)
-            return false;
-    }
-    return true;
+    return text_is_valid(text) && mpm_text_has(text, w->values, w->count);
 }
 
 static uint64_t
@@ -122,15 +130,16 @@ hash_values(mpm_store *s, uint64_t family, const mpm_string *values,
     return mpm_hash_end(&hash);
 }
 
-/* The series' index + 1, or 0. */
-static uint64_t
+/* The living series with these label values; birth 0: there is none.  Its birth
+ * is loaded once: somebody may remove it at any time (removal.c). */
+static mpm_id
 find(mpm_store *s, uint64_t family, uint64_t hash, const mpm_string *values,
      uint32_t count)
 {
-    wanted w = {s, family, values, count, NULL, 0};
+    wanted w = {s, family, values, count, NULL, 0, 0};
     uint64_t found = mpm_index_find(s, hash, is_wanted, &w);
     free(w.copy);
-    return found;
+    return found == 0 ? (mpm_id){0, 0} : (mpm_id){found - 1, w.birth};
 }
 
 /* ---- making -------------------------------------------------------------- */
@@ -382,11 +391,7 @@ mpm_series_find(mpm_store *s, mpm_id family, const mpm_shape *shape,
     if (family_of(s, family) == NULL)
         return MPM_EGONE;
     uint64_t hash = hash_values(s, family.birth, values, shape->labels);
-    uint64_t found = find(s, family.birth, hash, values, shape->labels);
-    if (found == 0)
-        return MPM_OK;
-    id->index = found - 1;
-    id->birth = mpm_load_acquire(&mpm_series_at(s, id->index)->birth);
+    *id = find(s, family.birth, hash, values, shape->labels);
     return MPM_OK;
 }
 
@@ -399,12 +404,9 @@ mpm_series_get(mpm_store *s, mpm_id family, const mpm_shape *shape,
     if (f == NULL)
         return MPM_EGONE;
     uint64_t hash = hash_values(s, family.birth, values, shape->labels);
-    uint64_t found = find(s, family.birth, hash, values, shape->labels);
-    if (found != 0) {
-        id->index = found - 1;
-        id->birth = mpm_load_acquire(&mpm_series_at(s, id->index)->birth);
+    *id = find(s, family.birth, hash, values, shape->labels);
+    if (id->birth != 0)
         return MPM_OK;
-    }
     if (!has_room(s, f, values, shape->labels)) {
         mpm_store_release(&f->dropped, mpm_load_relaxed(&f->dropped) + 1);
         mpm_add_relaxed(&s->root->dropped, 1); /* a count, ordered by nothing */
@@ -537,7 +539,7 @@ read_slot(mpm_walk *w, const mpm_word *entry, uint64_t e)
         mpm_load_acquire(&series->birth) != birth)
         return CHANGED;
     w->series = series;
-    w->series_birth = birth;
+    w->id = (mpm_id){e - 1, birth};
     return text_is_valid(w->text) ? SHOWN : SKIPPED;
 }
 
@@ -571,7 +573,8 @@ mpm_walk_next(mpm_walk *w)
 bool
 mpm_walk_holds(const mpm_walk *w)
 {
-    return mpm_load_acquire(&w->series->birth) == w->series_birth;
+    bool has_words = mpm_load_acquire(&w->series->place) >> 32 != 0;
+    return !has_words || mpm_load_acquire(&w->series->birth) == w->id.birth;
 }
 
 void

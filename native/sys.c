@@ -119,6 +119,13 @@ mpm_sys_is(int fd, uint64_t device, uint64_t inode)
            i == inode;
 }
 
+bool
+mpm_sys_is_unlinked(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && st.st_nlink == 0;
+}
+
 void
 mpm_sys_close(int fd)
 {

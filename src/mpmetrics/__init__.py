@@ -41,7 +41,10 @@ from .negotiation import (
 )
 
 if sys.platform == "linux":
-    from . import metrics as metrics  # first: it makes the classes of the extension
+    from . import (
+        listening as listening,  # obeys MPMETRICS_LISTEN
+        metrics as metrics,  # it makes the classes of the extension
+    )
     from ._native import (
         Counter as Counter,
         Enum as Enum,

@@ -24,6 +24,7 @@ from . import (
     references,
     registry as registries,
     store,
+    strict,
     theirs,
 )
 from .decorators import ExceptionCounter, InprogressTracker, around
@@ -54,7 +55,7 @@ class MetricBase:
         def labels(self, *labelvalues: object, **labelkwargs: object) -> Self: ...
         def _bind(self, family: Family, /) -> None: ...
         def _start(self, again: bool = False, /) -> None: ...
-        def _remove(self, labelvalues: tuple[str, ...], /) -> bool: ...
+        def _remove(self, labelvalues: tuple[str | None, ...], /) -> None: ...
 
     def __init__(
         self,
@@ -120,9 +121,25 @@ class MetricBase:
         if registry is not None:
             registries.register(registry, self, taken)
         self._start(registry is not None and identity.note(registry, taken))
+        try:
+            strict.check(self._family)
+        except ValueError:
+            self._undo(registry, identity, taken)
+            raise
         references.note(self)
         if identity.private:
             weakref.finalize(self, self._family.release).atexit = False
+
+    def _undo(
+        self,
+        registry: CollectorRegistry | None,
+        identity: registries.Identity,
+        taken: tuple[str, ...],
+    ) -> None:
+        if registry is not None:
+            registry.unregister(self)
+            identity.withdraw(registry, taken)
+        self._family.release()
 
     # ---- what registries ask ---------------------------------------------------------------------
 
@@ -141,13 +158,23 @@ class MetricBase:
         """
         family = self._family
         family.store.settle()
-        row = catalog.of(family.store).winner(family.id)
+        row = self._row()
         if row is not None and not self._labelvalues:
             return [FamilyMetric(family.store, row)]
         metrics = self.describe()
         if row is not None:
             metrics[0].samples = list(read(family.store, row, self._labelvalues))
         return metrics
+
+    def _row(self) -> catalog.Row | None:
+        """What is shown in its family's place.
+
+        Until the family could be declared (the lock's owner was stopped, there was no room), what
+        other processes have declared under its name."""
+        family, known = self._family, catalog.of(self._family.store)
+        if family.id[1] != 0:
+            return known.winner(family.id)
+        return known.holder(family.registry, names.sample_names(self._type, family.name))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return references.reduce(self)
@@ -189,16 +216,12 @@ class MetricBase:
         unknown = [name for name in labels if name not in labelnames]
         if unknown:
             raise ValueError(f"Unknown label names: {unknown}; expected {labelnames}")
-        wanted = {labelnames.index(name): str(value) for name, value in labels.items()}
-        for values in self._all_labelvalues():
-            if all(values[position] == value for position, value in wanted.items()):
-                self._remove(values)
+        self._remove(tuple(str(labels[name]) if name in labels else None for name in labelnames))
 
     def clear(self) -> None:
         """Remove every series, in every process; nothing if the metric has no labels."""
-        if self._labelnames and self._children is not None:
-            for values in self._all_labelvalues():
-                self._remove(values)
+        if self._children is not None:
+            self._remove((None,) * len(self._labelnames))
 
     def _labelled(self) -> tuple[str, ...]:
         if self._children is None:
@@ -482,7 +505,7 @@ class InfoBase(MetricBase):
 
     if TYPE_CHECKING:
 
-        def _set_info(self, pairs: tuple[str, ...], /) -> bool: ...
+        def _set_info(self, pairs: tuple[str, ...], /) -> None: ...
 
     def info(self, val: Mapping[str, str]) -> None:
         """

@@ -26,6 +26,8 @@ from .samples import FamilyMetric
 if TYPE_CHECKING:
     from types import FrameType
 
+    from prometheus_client.registry import RestrictedRegistry
+
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -55,6 +57,7 @@ class CollectorRegistry(prometheus_client.CollectorRegistry):
             if not name:
                 raise ValueError("a registry's name must not be empty")
             _identities[self] = _identity("named:" + name)
+            foreign_of(self)  # now: prometheus_client's functions, which can't ask, may come first
 
     def register(self, collector: Any) -> None:
         """
@@ -63,6 +66,10 @@ class CollectorRegistry(prometheus_client.CollectorRegistry):
         Raises ValueError if another collector of this process has one of its names.
         """
         _register(super().register, _foreign.get(self), collector)
+
+    def restricted_registry(self, names: Iterable[str]) -> RestrictedRegistry:
+        """What shows only samples of these names, of every process."""
+        return _restricted(super().restricted_registry, _foreign.get(self), names)
 
 
 def _register(theirs: Callable[[Any], None], foreign: Foreign | None, collector: object) -> None:
@@ -77,6 +84,19 @@ def _register(theirs: Callable[[Any], None], foreign: Foreign | None, collector:
         theirs(collector)
 
 
+def _restricted(
+    theirs: Callable[[Iterable[str]], RestrictedRegistry],
+    foreign: Foreign | None,
+    names: Iterable[str],
+) -> RestrictedRegistry:
+    """Restricts as prometheus_client does, after a look at what other processes have declared.
+
+    Stand-ins carry the names, and prometheus_client asks no collector without names."""
+    if foreign is not None:
+        foreign.refresh()
+    return theirs(names)
+
+
 class Identity:
     """How a store knows a registry, and what this process has declared in it."""
 
@@ -85,9 +105,9 @@ class Identity:
         self.private = private
         self._declared: weakref.WeakKeyDictionary[object, set[str]] = weakref.WeakKeyDictionary()
 
-    def declared(self) -> set[str]:
-        """Every sample name that this process has ever declared under this identity."""
-        return set().union(*self._declared.values())
+    def declared(self, registry: object) -> set[str]:
+        """Every sample name that this process has ever declared in this object."""
+        return self._declared.get(registry, set())
 
     def note(self, registry: object, names: Iterable[str]) -> bool:
         """Remembers that this process declares these names in this object.
@@ -101,6 +121,10 @@ class Identity:
         )
         mine |= taken
         return again
+
+    def withdraw(self, registry: object, names: Iterable[str]) -> None:
+        """This process doesn't declare them in this object after all."""
+        self._declared[registry] -= set(names)
 
 
 _identities: weakref.WeakKeyDictionary[object, Identity] = weakref.WeakKeyDictionary()
@@ -244,7 +268,7 @@ def _stand_in(owner: Foreign, joined: _native.Store, row: catalog.Row) -> _Stand
 
 class Foreign:
     """
-    The families of a registry that this process has not declared.
+    The families of a registry that were not declared in this object of it.
 
     It is itself a collector without names, so that a full scrape by anybody's endpoint asks it;
     the stand-ins carry the names, so that `name[]` finds them.
@@ -284,7 +308,7 @@ class Foreign:
         if joined is None or registry is None or identity is None:
             return  # an unnamed registry is nobody before its first declaration
         rows = catalog.of(joined).shown(identity.name)
-        local = identity.declared()
+        local = identity.declared(registry)
         state = (joined.identity, joined.declarations, len(local))
         if state == self._seen:
             return
@@ -344,9 +368,11 @@ def foreign_of(registry: prometheus_client.CollectorRegistry) -> Foreign:
         registry.register(foreign)
         if not isinstance(registry, CollectorRegistry):
             # On the object itself: REGISTRY can't be made one of another class.
-            theirs = registry.register
             registry.register = functools.partial(  # type: ignore[method-assign]
-                _register, theirs, foreign
+                _register, registry.register, foreign
+            )
+            registry.restricted_registry = functools.partial(  # type: ignore[method-assign]
+                _restricted, registry.restricted_registry, foreign
             )
     return foreign
 

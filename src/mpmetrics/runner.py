@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
-from . import storefile
+from . import listening, storefile
 from ._native import Store
 from .endpoints import start_http_server
 from .reader import StoreReader
@@ -51,6 +51,8 @@ def run(
     was given to.
     """
     environment = {**os.environ, "MPMETRICS_STORE": path}
+    for served_here in (listening.VARIABLE, listening.WHOSE):
+        environment.pop(served_here, None)
     if user is not None:
         environment[storefile.GIVEN_TO] = str(user)
     _unpatch(environment)  # of a run around this one

@@ -19,18 +19,24 @@ if TYPE_CHECKING:
 class FamilyMetric(Metric):
     """A Metric that knows its family: our own endpoints render it without making a sample.
 
-    Everybody else reads `samples`, which costs some microseconds a sample once."""
+    Everybody else reads `samples`, which costs some microseconds a sample once. `shard`: the name
+    of a label that says which shard a sample is of; then each is shown by itself."""
 
-    def __init__(self, store: Store, row: catalog.Row) -> None:
+    def __init__(self, store: Store, row: catalog.Row, shard: str = "") -> None:
         super().__init__(row.name, row.documentation, row.type, row.unit)
         self.store = store
         self.row = row
+        self.shard = shard
         self._made: list[Sample] | None = None
 
     @property
     def samples(self) -> list[Sample]:
         if self._made is None:
-            self._made = list(read(self.store, self.row))
+            self._made = list(
+                read_shards(self.store, self.row, self.shard)
+                if self.shard
+                else read(self.store, self.row)
+            )
         return self._made
 
     @samples.setter
@@ -94,6 +100,15 @@ def read(store: Store, row: catalog.Row, only: tuple[str, ...] | None = None) ->
         yield from _MAKERS[catalog.Kind(row.kind)](row, labels, series)
         if with_created and row.kind in _WITH_CREATED:
             yield Sample(row.name + "_created", labels, series[2])
+
+
+def read_shards(store: Store, row: catalog.Row, label: str) -> Iterator[Sample]:
+    """What each shard counted of a family, with this label; no exemplars, no _created."""
+    for index, *_ in store.shards():
+        for series in store.read(*row.id, index):
+            labels = dict(zip(row.labelnames, series[0], strict=True))
+            for sample in _MAKERS[catalog.Kind(row.kind)](row, labels, series):
+                yield sample._replace(labels={label: str(index), **sample.labels})
 
 
 _WITH_CREATED = (catalog.Kind.COUNTER, catalog.Kind.SUMMARY, catalog.Kind.HISTOGRAM)

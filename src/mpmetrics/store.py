@@ -16,8 +16,8 @@ import logging
 import os
 from typing import Literal, overload
 
-from . import multiprocdir, processes, runfiles, storefile
-from ._native import Store, StoreError, on_private
+from . import multiprocdir, processes, runfiles, settings, storefile
+from ._native import Store, StoreError, on
 
 __all__ = ["Store", "StoreError", "current"]
 
@@ -29,6 +29,7 @@ _MAX_SERIES = 100_000
 
 _current: Store | None = None
 _made_up = False  # goes with the last process that has it
+_leaving = False
 
 
 @overload
@@ -96,8 +97,7 @@ def join_named(path: str) -> Store:
     """The store at `path` as MPMETRICS_PERSIST and MPMETRICS_MAX_SERIES say.
 
     Raises StoreError or OSError if it can't be used."""
-    persist = os.environ.get("MPMETRICS_PERSIST", "").lower() in ("1", "true", "yes", "on")
-    return storefile.join(path, persist, _max_series())
+    return storefile.join(path, settings.is_on("MPMETRICS_PERSIST"), _max_series())
 
 
 def _max_series() -> int:
@@ -187,12 +187,14 @@ def _announce() -> None:
 
 def _leave() -> None:
     """The last one out removes a store that was made up for the run; its memory stays mapped."""
+    global _leaving
+    _leaving = True
     if _current is not None and _current.path is not None and _made_up:
         _current.detach()
         storefile.remove_if_unused(_current.path)
 
 
-def _tell(store: Store, why: str) -> None:
+def _tell_private(store: Store, why: str) -> None:
     log.warning(
         "some metrics count in this process's own memory until they can be shared: %s (%s)",
         why,
@@ -200,6 +202,16 @@ def _tell(store: Store, why: str) -> None:
     )
 
 
-on_private(_tell)
+def _tell_nameless(store: Store, why: str) -> None:
+    if not _leaving:  # then it was ours to remove
+        log.warning(
+            "the store %s: %s; its processes count on together, new ones don't find it",
+            store.path,
+            why,
+        )
+
+
+on("private", _tell_private)
+on("nameless", _tell_nameless)
 runfiles.at_end(_leave)
 os.register_at_fork(after_in_child=_announce)
