@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from examples.rig import page as pages
+from tests.answering import Watched
 from tests.frameworks.libraries import Library
 from tests.servers.driver import AT_ONCE, PATIENCE, Model, Served, free_port, serving
 
@@ -81,6 +82,12 @@ def assert_all_pages(
         assert_traced(library.traced, requests, page)
 
 
+class Shop(Watched):
+    """A server whose application knows nothing of the test."""
+
+    work_path = "/work"
+
+
 def work_by_two(served: Served, requests: int) -> set[int]:
     """So many requests, and more until two workers have answered one; who answered."""
     by = served.work(requests)
@@ -103,7 +110,7 @@ def prove(library: Library, folder: Path) -> str:
         },
         variables={"PROMETHEUS_MULTIPROC_DIR": str(files)} if library.multiprocess else {},
     )
-    with serving(model, folder) as served:
+    with serving(model, folder, Shop) as served:
         by = work_by_two(served, FIRST)
         first = served.answered
         assert_all_pages(library, served, listen, first, frozenset())

@@ -22,4 +22,3 @@ async def work(request):
 app = web.Application()
 app.router.add_get("/work", work)
 app.router.add_get("/metrics", server_stats)
-app.on_response_prepare.append(own.add_pid)

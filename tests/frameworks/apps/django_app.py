@@ -24,4 +24,4 @@ def work(request):
 
 
 urlpatterns = [path("work", work, name="work"), path("", include("django_prometheus.urls"))]
-app = own.WsgiPid(get_wsgi_application())
+app = get_wsgi_application()

@@ -4,16 +4,15 @@ import own
 from fastapi import FastAPI
 from prometheus_fastapi_instrumentator import Instrumentator
 
-api = FastAPI()
+app = FastAPI()
 
 
-@api.get("/work")
+@app.get("/work")
 def work():
     own.work()
     return "ok"
 
 
 Instrumentator(should_instrument_requests_inprogress=True, inprogress_labels=True).instrument(
-    api
-).expose(api)
-app = own.AsgiPid(api)
+    app
+).expose(app)

@@ -14,6 +14,3 @@ metrics.info("app_info", "Application info", version="1.0.3")
 def work():
     own.work()
     return "ok"
-
-
-app.wsgi_app = own.WsgiPid(app.wsgi_app)

@@ -21,4 +21,4 @@ def work() -> str:
 
 
 prometheus_config = PrometheusConfig(exemplars=lambda request: {"trace_id": "abc"})
-app = own.AsgiPid(Litestar([work, Metrics, OpenMetrics], middleware=[prometheus_config.middleware]))
+app = Litestar([work, Metrics, OpenMetrics], middleware=[prometheus_config.middleware])

@@ -5,10 +5,10 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette_exporter import PrometheusMiddleware, handle_metrics, handle_openmetrics
 
-shop = Starlette()
-shop.add_middleware(PrometheusMiddleware, exemplars=lambda: {"trace_id": "abc"})
-shop.add_route("/metrics", handle_metrics)
-shop.add_route("/openmetrics", handle_openmetrics)
+app = Starlette()
+app.add_middleware(PrometheusMiddleware, exemplars=lambda: {"trace_id": "abc"})
+app.add_route("/metrics", handle_metrics)
+app.add_route("/openmetrics", handle_openmetrics)
 
 
 def work(request):
@@ -16,5 +16,4 @@ def work(request):
     return PlainTextResponse("ok")
 
 
-shop.add_route("/work", work)
-app = own.AsgiPid(shop)
+app.add_route("/work", work)
