@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 # gunicorn 27's control socket has one path for a user; two runs of the tests would meet there.
 G = "gunicorn --no-control-socket --bind 127.0.0.1:8000 --workers 2"
-AIOHTTP = f"{G} -k aiohttp.GunicornWebWorker"
+_AIOHTTP = f"{G} -k aiohttp.GunicornWebWorker"
 U = "uvicorn --port 8000 --workers 2"
 
 
@@ -86,7 +86,7 @@ def _for_files(library: Library, **changed: object) -> Library:
     return Library(**{**vars(library), "multiprocess": True, **changed})
 
 
-LIBRARIES: Mapping[str, Library] = {
+WSGI: Mapping[str, Library] = {
     "prometheus_flask_exporter": Library(
         "prometheus_flask_exporter", f"{G} flask_app:app", _FLASK, openmetrics="/metrics"
     ),
@@ -98,24 +98,29 @@ LIBRARIES: Mapping[str, Library] = {
         multiprocess=True,
         beside=("flask_gunicorn_conf.py",),
     ),
+    "django-prometheus": _DJANGO,
+    "django-prometheus, multi-process": _for_files(_DJANGO),
+}
+ASGI: Mapping[str, Library] = {
     "prometheus-fastapi-instrumentator": _FASTAPI,
     "prometheus-fastapi-instrumentator, multi-process": _for_files(_FASTAPI),
     "starlette_exporter": _STARLETTE,
     "starlette_exporter, multi-process": _for_files(_STARLETTE),
-    "django-prometheus": _DJANGO,
-    "django-prometheus, multi-process": _for_files(_DJANGO),
     "litestar": _LITESTAR,
     "litestar, multi-process": _for_files(_LITESTAR),
+}
+# Their documentation has no settings for the multi-process mode.
+AIOHTTP: Mapping[str, Library] = {
     "prometheus-async": Library(
         "prometheus-async",
-        f"{AIOHTTP} async_app:app",
+        f"{_AIOHTTP} async_app:app",
         ("req_time_seconds_count", 'req_time_seconds_bucket{le="+Inf"}'),
         idle=("req_in_progress", "req_failed_total"),
         openmetrics="/metrics",
     ),
     "aiohttp-prometheus-exporter": Library(
         "aiohttp-prometheus-exporter",
-        f"{AIOHTTP} aiohttp_app:app",
+        f"{_AIOHTTP} aiohttp_app:app",
         (
             f"aiohttp_requests_total{{{_AIOHTTP_LABELS}}}",
             f'aiohttp_responses_total{{{_AIOHTTP_LABELS},status_code="200"}}',
@@ -123,4 +128,11 @@ LIBRARIES: Mapping[str, Library] = {
         ),
         idle=(f"aiohttp_requests_in_progress{{{_AIOHTTP_LABELS}}}",),
     ),
+}
+# It sets the multi-process mode's variable itself, and serves the page in a process of its own.
+DRAMATIQ = "dramatiq dramatiq_app --processes 2 --threads 1"
+
+COMMANDS = {
+    **{name: library.command for name, library in {**WSGI, **ASGI, **AIOHTTP}.items()},
+    "dramatiq": DRAMATIQ,
 }
