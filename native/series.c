@@ -451,6 +451,7 @@ mpm_series_replace(mpm_store *s, mpm_id family, const mpm_shape *shape,
         goto free;
     }
     MPM_CRASH_POINT("series.replacing");
+    MPM_MISPLACED("info.gap", mpm_store_release(entry, MPM_SLOT_FREE));
     mpm_store_release(entry, made.index + 1); /* the commit */
     MPM_CRASH_POINT("series.replaced");
     mpm_index_remove(s, before, old.index);
@@ -572,8 +573,7 @@ bool
 mpm_walk_holds(const mpm_walk *w)
 {
     bool has_words = mpm_load_acquire(&w->series->place) >> 32 != 0;
-    return !has_words ||
-           mpm_load_acquire(&w->series->birth) == w->series_birth;
+    return !has_words || mpm_load_acquire(&w->series->birth) == w->series_birth;
 }
 
 void
