@@ -29,6 +29,7 @@
 #include <stdint.h>
 
 #include "atomic.h"
+#include "faults.h"
 
 /* ---- status ------------------------------------------------------------ */
 
@@ -50,32 +51,6 @@ typedef enum {
 const char *mpm_status_text(mpm_status status);
 
 #include "sys.h" /* needs the status */
-
-/* ---- levels of checking (style C11) ------------------------------------- */
-
-#ifndef MPM_CHECK
-#define MPM_CHECK 0
-#endif
-#if MPM_CHECK >= 1
-#include <stdlib.h>
-#define mpm_check(condition)                                                   \
-    do {                                                                       \
-        if (!(condition))                                                      \
-            abort();                                                           \
-    } while (0)
-#else
-#define mpm_check(condition) ((void)0)
-#endif
-
-/* A named place between two stores that matter.  Compiled in only by the
- * preset that tests crashes; MPM_CRASH_AT names the one to die at. */
-#ifdef MPM_CRASH_POINTS
-/* [any process] */
-void mpm_crash_point(const char *name);
-#define MPM_CRASH_POINT(name) mpm_crash_point(name)
-#else
-#define MPM_CRASH_POINT(name) ((void)0)
-#endif
 
 /* ---- sizes --------------------------------------------------------------- */
 

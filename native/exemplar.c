@@ -95,6 +95,7 @@ write_slot(mpm_word *flip, unsigned size, const mpm_exemplar *e)
     mpm_store_release(&slot[0], mpm_bits(e->time));
     mpm_store_release(&slot[1], mpm_bits(e->value));
     mpm_store_release(&slot[2], e->bytes);
+    MPM_MISPLACED("exemplar.commit.early", mpm_store_release(&flip[0], n + 1));
     mpm_copy_in(slot + HEAD, e->text, e->bytes);
     MPM_CRASH_POINT("exemplar.written");
     mpm_store_release(&flip[0], n + 1); /* the commit */

@@ -363,7 +363,7 @@ name(mpm_journal *line, uint64_t block, uint64_t where, uint64_t cls)
 {
     mpm_store_release(&line->where, where);
     mpm_store_release(&line->cls, cls);
-    mpm_store_release(&line->block, block);
+    mpm_store_release(&line->block, MPM_MUTANT("journal.none") ? 0 : block);
 }
 
 mpm_status

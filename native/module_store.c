@@ -575,6 +575,8 @@ store_check(PyObject *op, PyObject *unused)
         return raise_status(self->state, status, "checking");
     const char *broken = mpm_store_check(s, &unreached);
     mpm_lock_release(&s->heap);
+    if (broken == NULL && unreached != 0) /* here no user has blocks */
+        broken = "blocks that nothing links";
     return broken == NULL ? Py_NewRef(Py_None) : PyUnicode_FromString(broken);
 }
 

@@ -128,8 +128,9 @@ read_part(mpm_store *s, mpm_shard *shard, mpm_word *cell, uint64_t birth,
         count_unsettled(s);
     if (!part->written)
         return false;
-    return !live || (part->lease == mpm_load_acquire(&shard->owner) &&
-                     mpm_lease_is_alive(&s->heap, part->lease));
+    return !live || MPM_MUTANT("live.shows.dead") ||
+           (part->lease == mpm_load_acquire(&shard->owner) &&
+            mpm_lease_is_alive(&s->heap, part->lease));
 }
 
 static void

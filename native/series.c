@@ -453,6 +453,7 @@ mpm_series_replace(mpm_store *s, mpm_id family, const mpm_shape *shape,
         goto free;
     }
     MPM_CRASH_POINT("series.replacing");
+    MPM_MISPLACED("info.gap", mpm_store_release(entry, MPM_SLOT_FREE));
     mpm_store_release(entry, made.index + 1); /* the commit */
     MPM_CRASH_POINT("series.replaced");
     mpm_index_remove(s, before, old.index);

@@ -120,14 +120,14 @@ class Program:
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
 
-    def finish(self, *, check: bool = True) -> str:
+    def finish(self, *, check: bool = True, limit: float = LIMIT) -> str:
         """Closes its input, waits for its end, and gives the rest of what it wrote."""
         try:
-            out, errors = self._process.communicate(timeout=LIMIT)
+            out, errors = self._process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
             self.kill()
             out, errors = self._process.communicate(timeout=LIMIT)
-            raise AssertionError(f"hangs after {LIMIT} s:\n{out}\n{errors}") from None
+            raise AssertionError(f"hangs after {limit} s:\n{out}\n{errors}") from None
         text = out + errors
         if check:
             assert self._process.returncode == 0, f"status {self._process.returncode}:\n{text}"
@@ -155,18 +155,20 @@ def run(
     function: str,
     *args: Any,
     store: str | os.PathLike[str] | None = None,
+    limit: float = LIMIT,
     **more: str,
 ) -> Any:
     """
     What `module:function` returns in a fresh interpreter; arguments and answer go as JSON.
 
-    By name, since whoever imports such a module declares metrics: not in pytest's own process.
+    By name, since whoever imports such a module declares metrics: not in pytest's own process. It
+    may take `limit` seconds; `more` are variables of its environment.
     """
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder, "answer.json")
         call = [*function.split(":"), json.dumps(args), str(answer)]
         with Program(["-c", _CALL, *call], environment(store, **more)) as program:
-            said = program.finish()
+            said = program.finish(limit=limit)
         assert answer.exists(), f"{function} has no answer:\n{said}"
         return json.loads(answer.read_text())
 

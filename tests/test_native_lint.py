@@ -245,7 +245,7 @@ def test_only_sys_knows_the_platform(path):
     assert [] == platform_conditions(path.read_text())
 
 
-@every([path for path in core if path.name in ("core.h", "users.h")])
+@every([path for path in core if path.name in ("core.h", "faults.h", "users.h")])
 def test_every_prototype_says_who_may_call(path):
     """A reader learns from core.h alone who may call a function, and holding what."""
     assert [] == untagged(path.read_text())
