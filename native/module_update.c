@@ -431,7 +431,8 @@ is_removed(metric_object *m, const mpm_string *values)
             MPM_OK ||
         id.birth == 0)
         return true;
-    return mpm_load_acquire(&mpm_series_at(s, id.index)->first) != m->ref.first;
+    mpm_series *series = mpm_series_at(s, id.index);
+    return series == NULL || mpm_load_acquire(&series->first) != m->ref.first;
 }
 
 /* Takes the pairs from the metric if that is done, or nobody could see it. */
