@@ -11,7 +11,7 @@ PARALLEL ?= -n $(shell expr $(JOBS) + 1) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help dev test test-all test-c asan tsan fuzz crash lint format bench demo clean
+.PHONY: help dev test test-all test-c asan tsan fuzz crash mutants lint format bench demo clean
 
 help:
 	@echo 'make dev        an editable install in $(VENV), of $(PYTHON)  (PYTHON=python3.12 VENV=... for another)'
@@ -21,7 +21,8 @@ help:
 	@echo 'make asan       the same under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make tsan       the same under ThreadSanitizer'
 	@echo 'make fuzz       hostile stores, by libFuzzer (clang)        (SECONDS=60 long, or RUNS=20000 inputs, always the same)'
-	@echo 'make crash      release flags with crash points: the C tests, then tests/crash'
+	@echo 'make crash      release flags with crash points: the C tests, then tests/crash, the storm and the soak in full'
+	@echo 'make mutants    the core with deliberate mistakes, each of which the storm must see'
 	@echo 'make lint       ruff, mypy, stubtest, clang-format; changes nothing'
 	@echo 'make format     ruff and clang-format, in place'
 	@echo 'make bench      the benchmarks                              (ARGS="..." goes to them)'
@@ -39,6 +40,7 @@ PY_SOURCES = $(shell find src/mpmetrics -name '*.py' -o -name '*.pyi' -o -name p
 # the environment, since the pip of Debian 12 has no -C.
 CHECKED := SKBUILD_CMAKE_DEFINE='MPM_CHECK=1'
 CRASHING := SKBUILD_CMAKE_DEFINE='MPM_CHECK=2;MPM_CRASH_POINTS=ON' SKBUILD_BUILD_DIR=build/crash-wheel-objects
+MUTATING := SKBUILD_CMAKE_DEFINE='MPM_CHECK=2;MPM_CRASH_POINTS=ON;MPM_MUTANTS=ON' SKBUILD_BUILD_DIR=build/mutants-wheel-objects
 # Its bin/ comes first, for cmake and ninja.
 HERE := PATH="$(BIN):$$PATH"
 
@@ -68,12 +70,12 @@ $(VENV)/.build: pyproject.toml | $(VENV)/.made
 
 # What others wrote, some of it built here too (uWSGI), each isolated as it asks.
 $(VENV)/.others: pyproject.toml | $(VENV)/.made
-	$(PIP) install $(call requirements,test servers)
+	$(PIP) install $(call requirements,test servers frameworks)
 	@touch $@
 
 # All of the C, since an editable install isn't rebuilt on import (pyproject.toml).
 $(VENV)/.dev: pyproject.toml $(C_SOURCES) $(VENV)/.build $(VENV)/.others
-	$(HERE) $(CHECKED) $(PIP) install --no-build-isolation --editable '.[test,servers]'
+	$(HERE) $(CHECKED) $(PIP) install --no-build-isolation --editable '.[test,servers,frameworks]'
 	@touch $@
 
 $(VENV)/.lint: pyproject.toml $(VENV)/.dev
@@ -95,6 +97,11 @@ build/wheel/.made: pyproject.toml $(C_SOURCES) $(PY_SOURCES) $(VENV)/.build
 build/crash-wheel/.made: pyproject.toml $(C_SOURCES) $(PY_SOURCES) $(VENV)/.build
 	rm -rf build/crash-wheel
 	$(HERE) $(CRASHING) $(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/crash-wheel .
+	@touch $@
+
+build/mutants-wheel/.made: pyproject.toml $(C_SOURCES) $(PY_SOURCES) $(VENV)/.build
+	rm -rf build/mutants-wheel
+	$(HERE) $(MUTATING) $(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/mutants-wheel .
 	@touch $@
 
 # $(call install-wheel,FOLDER,PYTHON,WHEELS,EXTRA): an environment with the wheel
@@ -164,10 +171,19 @@ fuzz: $(VENV)/.build
 	$(BIN)/python tests/proved.py fuzz 'hostile stores: inputs of libFuzzer, under ASan and UBSan' \
 	    "$$runs inputs, nothing found" 'make fuzz $(if $(RUNS),RUNS=$(RUNS),SECONDS=$(or $(SECONDS),60))'
 
+# A minute is no hang here: no stacks are dumped.
+LONG = -o faulthandler_timeout=0
+
 crash: build/crash-wheel/.made
 	$(call run-c)
 	$(call install-wheel,build/venv-crash,$(BIN)/python,build/crash-wheel,test)
-	build/venv-crash/bin/python -m pytest $(or $(ARGS),tests/crash)
+	MPM_BUILT_FOR='crash points' MPM_PROOF=1 MPM_STORM_KILLS=2000 MPM_SOAK_WORKERS=10000 \
+	    build/venv-crash/bin/python -m pytest $(LONG) $(or $(ARGS),tests/crash)
+
+mutants: build/mutants-wheel/.made
+	$(call install-wheel,build/venv-mutants,$(BIN)/python,build/mutants-wheel,test)
+	MPM_BUILT_FOR=mutants MPM_PROOF=1 \
+	    build/venv-mutants/bin/python -m pytest $(LONG) $(or $(ARGS),tests/crash/test_mutants.py)
 
 # --- the rest --------------------------------------------------------------------------
 

@@ -136,9 +136,9 @@ REMARKS: dict[str, tuple[str, str]] = {
         "prometheus_client's own; a collector in it adds what other processes declared.",
     ),
     "CollectorRegistry.restricted_registry": (
-        DIFFERENT,
-        "prometheus_client's own. Families that only other processes declared are found once a"
-        " scrape has shown them; our endpoints look before they filter.",
+        BETTER,
+        "Looks first at what other processes have declared by then, so their families are found,"
+        " too.",
     ),
     "CollectorRegistry.get_sample_value": (BETTER, "Of all processes."),
     # ---- prometheus_client.multiprocess

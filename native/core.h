@@ -7,7 +7,7 @@
  *   heap     blocks in one growing file; their journal and its repair
  *   table    arrays that grow and never move
  *   shard    one word space per living process
- *   catalog  families and series; their index and its rebuilding
+ *   catalog  families and series; their rebuilding; their index (index.h)
  *   cell     the commit protocols: counter, flip cell, histogram, shared
  *   ref      a series as one process updates it: the hot path and its misses
  *   scrape.h, what only looks:
@@ -30,6 +30,7 @@
 #include <stdint.h>
 
 #include "atomic.h"
+#include "faults.h"
 
 /* ---- status ------------------------------------------------------------ */
 
@@ -51,32 +52,6 @@ typedef enum {
 const char *mpm_status_text(mpm_status status);
 
 #include "sys.h" /* needs the status */
-
-/* ---- levels of checking (style C11) ------------------------------------- */
-
-#ifndef MPM_CHECK
-#define MPM_CHECK 0
-#endif
-#if MPM_CHECK >= 1
-#include <stdlib.h>
-#define mpm_check(condition)                                                   \
-    do {                                                                       \
-        if (!(condition))                                                      \
-            abort();                                                           \
-    } while (0)
-#else
-#define mpm_check(condition) ((void)0)
-#endif
-
-/* A named place between two stores that matter.  Compiled in only by the
- * preset that tests crashes; MPM_CRASH_AT names the one to die at. */
-#ifdef MPM_CRASH_POINTS
-/* [any process] */
-void mpm_crash_point(const char *name);
-#define MPM_CRASH_POINT(name) mpm_crash_point(name)
-#else
-#define MPM_CRASH_POINT(name) ((void)0)
-#endif
 
 /* ---- sizes --------------------------------------------------------------- */
 
@@ -175,8 +150,9 @@ typedef struct mpm_heap {
     /* Called while waiting for the lock, with nothing held: sleeps that long.
      * The extension lets other threads run meanwhile. */
     void (*wait)(uint64_t nanoseconds);
-    /* Called by mpm_lock_acquire after the journal is repaired. */
-    mpm_status (*rebuild)(struct mpm_heap *h);
+    /* Called by mpm_lock_acquire, of the last owner's death after the journal
+     * is repaired. */
+    mpm_status (*rebuild)(struct mpm_heap *h, bool died);
     struct mpm_store *store; /* NULL: a bare heap */
 } mpm_heap;
 
@@ -199,6 +175,8 @@ mpm_status mpm_heap_open(mpm_heap *h, int fd, const char *path, bool read_only);
  * (RLIMIT_FSIZE): pages that this process shares with its forks.  `fd`, an empty
  * file of their own, is for the locks alone. */
 mpm_status mpm_heap_open_fileless(mpm_heap *h, int fd, uint64_t reserve);
+/* [any process] Had it a name, and has its file none any more? */
+bool mpm_heap_is_nameless(const mpm_heap *h);
 /* [any process] Unmaps; leases and pins of this process go with it. */
 void mpm_heap_close(mpm_heap *h);
 
@@ -257,8 +235,9 @@ void mpm_detach(mpm_heap *h);
 /* [any process] Refuses new marks through this description until it is closed;
  * false: somebody has one.  Only then may a path be unlinked or replaced. */
 mpm_status mpm_claim(int fd, bool *claimed);
-/* [any process] Does anybody have the mark, this process included? */
-bool mpm_is_attached(mpm_heap *h);
+/* [any process] Does anybody have the mark of the heap in this file, this
+ * process included?  Any description of it will do.  If it can't be told, yes. */
+bool mpm_is_attached(int fd);
 
 /* ---- tables -------------------------------------------------------------- */
 
@@ -292,7 +271,8 @@ void mpm_table_clear(mpm_heap *h, mpm_table *t, mpm_table_kind kind);
  * once the lease is dead. */
 typedef struct {
     mpm_word owner;  /* lease; MPM_SHARED for shard 0 */
-    mpm_word hazard; /* birth that the owner is writing in the shared shard */
+    mpm_word hazard; /* birth that the owner is writing in the shared shard, or
+                        removing without the lock */
     mpm_word pid;    /* of the owner, and its start: for people */
     mpm_word since_ns;
     mpm_table chunks;   /* offset of each chunk of words; 0: never touched */
@@ -420,6 +400,8 @@ typedef struct {
     mpm_word dropped;      /* label sets that found no room, all told */
     mpm_word lost;         /* refs closed while they counted privately */
     mpm_word repairs;      /* how often a dead owner's work was mended */
+    mpm_word untidy;       /* 1: series were removed without the lock, so that
+                              what is derived isn't true */
     mpm_word free_series[MPM_SERIES_HEADS]; /* by words (derived) */
     mpm_table family;                       /* mpm_family */
     mpm_table record;                       /* mpm_series */
@@ -429,7 +411,7 @@ typedef struct {
 } mpm_root;
 
 _Static_assert(sizeof(mpm_shard) == 416 && sizeof(mpm_family) == 288 &&
-                   sizeof(mpm_series) == 96 && sizeof(mpm_root) == 1600,
+                   sizeof(mpm_series) == 96 && sizeof(mpm_root) == 1608,
                "layout changed: bump MPM_LAYOUT");
 
 extern const mpm_table_kind MPM_FAMILIES, MPM_RECORDS, MPM_OFFSETS,
@@ -493,6 +475,9 @@ mpm_status mpm_shard_declare(mpm_store *s, mpm_id family);
 bool mpm_shard_is_hazardous(mpm_store *s, uint64_t birth);
 /* [any process] Has a living process declared this family? */
 bool mpm_shard_is_declared(mpm_store *s, uint64_t family, uint64_t birth);
+/* [any process] The shard of a living process, other than this one, that has
+ * declared it; NULL: there is none. */
+mpm_shard *mpm_shard_declarer(mpm_store *s, mpm_id family);
 
 /* [any process] How many family records there are, dead ones included. */
 uint64_t mpm_family_count(mpm_store *s);
@@ -576,36 +561,19 @@ mpm_status mpm_series_replace(mpm_store *s, mpm_id family,
                               mpm_id *id);
 /* [lock held] Removes a series; nothing if it is already gone. */
 mpm_status mpm_series_remove(mpm_store *s, mpm_id id);
+/* [any process] Removes every series of a family with these label values, NULL
+ * bytes: any value.  It waits for nobody: what the lock can't be had for is
+ * tidied up by the next who has it. */
+void mpm_series_remove_like(mpm_store *s, mpm_id family,
+                            const mpm_string *values, uint32_t count);
 /* [lock held] Lets a counter show zero from now on: its base, in the shared
  * shard, is what readers subtract, and only moves up. */
 mpm_status mpm_series_reset(mpm_store *s, const mpm_shape *shape, mpm_id id);
 /* [lock held] Frees what a record that isn't live still has, and chains it. */
 void mpm_series_mend(mpm_store *s, mpm_series *series, uint64_t index);
-/* [lock held] Makes every derived word anew from the records. */
-mpm_status mpm_catalog_rebuild(mpm_heap *h);
-
-/* ---- the hash index: derived data, all of it under the lock -------------- */
-
-typedef struct {
-    uint64_t v[4], tail, length;
-} mpm_hash;
-/* [pure] SipHash-1-3 of the parts, one after the other. */
-void mpm_hash_begin(mpm_hash *hash, const uint64_t key[2]);
-void mpm_hash_add(mpm_hash *hash, const void *bytes, size_t count);
-uint64_t mpm_hash_end(mpm_hash *hash);
-
-/* [lock held] Room for one more series; before blocks are taken. */
-mpm_status mpm_index_reach(mpm_store *s);
-/* [lock held] */
-void mpm_index_add(mpm_store *s, mpm_series *series, uint64_t index);
-void mpm_index_remove(mpm_store *s, mpm_series *series, uint64_t index);
-void mpm_index_clear(mpm_store *s);
-bool mpm_index_is_valid(mpm_store *s);
-typedef bool (*mpm_index_match)(void *context, mpm_series *series);
-/* [lock held] Calls `is_it` for those with that hash, until it says so.
- * Returns the index + 1, or 0. */
-uint64_t mpm_index_find(mpm_store *s, uint64_t hash, mpm_index_match is_it,
-                        void *context);
+/* [lock held] Makes every derived word anew from the records: after a death
+ * inside the lock, or if they are untidy. */
+mpm_status mpm_catalog_rebuild(mpm_heap *h, bool died);
 
 /* ---- cells --------------------------------------------------------------- */
 
@@ -635,6 +603,7 @@ typedef struct {
     uint64_t count; /* summary */
     uint64_t state; /* enum */
     bool written;   /* gauge modes: somebody has written */
+    double time;    /* mode mostrecent: when the value was set */
     /* Histogram: added up, not cumulative, and one shard's; of the reader's. */
     uint64_t *buckets, *scratch;
     struct mpm_columns *columns; /* of a scrape; NULL: each cell looked up */

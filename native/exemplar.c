@@ -96,6 +96,7 @@ write_slot(mpm_word *flip, unsigned size, const mpm_exemplar *e)
     mpm_store_release(&slot[0], mpm_bits(e->time));
     mpm_store_release(&slot[1], mpm_bits(e->value));
     mpm_store_release(&slot[2], e->bytes);
+    MPM_MISPLACED("exemplar.commit.early", mpm_store_release(&flip[0], n + 1));
     mpm_copy_in(slot + HEAD, e->text, e->bytes);
     MPM_CRASH_POINT("exemplar.written");
     mpm_store_release(&flip[0], n + 1); /* the commit */
@@ -168,7 +169,7 @@ mpm_exemplar_read(const mpm_walk *w, const mpm_shape *shape, uint32_t part,
             if (!mpm_budget_spend(w->budget, LOOK))
                 return false;
             mpm_word *cell = mpm_shard_cell(s, shard, at - 1, words);
-            if (cell != NULL && mpm_load_acquire(&cell[0]) == w->series_birth)
+            if (cell != NULL && mpm_load_acquire(&cell[0]) == w->id.birth)
                 read_flip(cell + 1 + part * flip_words(size), size, newest);
         }
     }

@@ -5,7 +5,7 @@
  * another family; which of them a scrape shows is decided by who reads. */
 #include <stdlib.h>
 
-#include "core.h"
+#include "index.h"
 
 #define TRIES 64 /* to copy a help text that others keep replacing */
 

@@ -281,6 +281,13 @@ mpm_heap_open_fileless(mpm_heap *h, int fd, uint64_t reserve)
     return status;
 }
 
+bool
+mpm_heap_is_nameless(const mpm_heap *h)
+{
+    return h->path != NULL && mpm_sys_is(h->fd, h->device, h->inode) &&
+           mpm_sys_is_unlinked(h->fd);
+}
+
 void
 mpm_heap_close(mpm_heap *h)
 {
@@ -406,7 +413,7 @@ name(mpm_journal *line, uint64_t block, uint64_t where, uint64_t cls)
 {
     mpm_store_release(&line->where, where);
     mpm_store_release(&line->cls, cls);
-    mpm_store_release(&line->block, block);
+    mpm_store_release(&line->block, MPM_MUTANT("journal.none") ? 0 : block);
 }
 
 mpm_status

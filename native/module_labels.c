@@ -59,6 +59,27 @@ key_of(metric_object *m, PyObject *const *args, Py_ssize_t n, PyObject *names)
     return key;
 }
 
+/* What the __init__ of a user's own class has set, for a child too.  It isn't
+ * called again: its arguments are known to nobody. */
+static bool
+copy_attributes(metric_object *from, metric_object *to)
+{
+    PyTypeObject *type = Py_TYPE((PyObject *)from);
+    for (int i = 0; i < MPM_KINDS; i++)
+        if (from->family->state->metric_types[i] == type)
+            return true; /* without a dictionary */
+    PyObject *own = PyObject_GetAttrString((PyObject *)from, "__dict__");
+    if (own == NULL) { /* a class with __slots__ */
+        PyErr_Clear();
+        return true;
+    }
+    PyObject *copy = PyObject_GetAttrString((PyObject *)to, "__dict__");
+    bool copied = copy != NULL && PyDict_Update(copy, own) == 0;
+    Py_XDECREF(copy);
+    Py_DECREF(own);
+    return copied;
+}
+
 /* A metric of the same class and family with these label values. */
 static metric_object *
 make_child(metric_object *parent, PyObject *key)
@@ -66,6 +87,10 @@ make_child(metric_object *parent, PyObject *key)
     metric_object *child = metric_alloc(Py_TYPE((PyObject *)parent));
     if (child == NULL)
         return NULL;
+    if (!copy_attributes(parent, child)) {
+        Py_DECREF((PyObject *)child);
+        return NULL;
+    }
     child->family = (family_object *)Py_NewRef((PyObject *)parent->family);
     child->labelvalues = Py_NewRef(key);
     child->ref.kind = (mpm_kind)child->family->shape->kind;

@@ -299,9 +299,10 @@ store_forget(PyObject *op, PyObject *arg)
 /* ---- scraping ------------------------------------------------------------ */
 
 PyDoc_STRVAR(render_doc,
-             "render($self, ids, openmetrics, created, /)\n--\n\n"
+             "render($self, ids, openmetrics, created, shard='', /)\n--\n\n"
              "The text of these families, in this order, as bytes.\n\n"
-             "Runs without the GIL. `created`: with the _created series.");
+             "Runs without the GIL. `created`: with the _created series.\n"
+             "`shard`: a label's name; then each shard is shown by itself.");
 
 static PyObject *
 store_render(PyObject *op, PyObject *args)
@@ -309,18 +310,21 @@ store_render(PyObject *op, PyObject *args)
     store_object *self = (store_object *)op;
     PyObject *pairs;
     int openmetrics, created;
-    Py_ssize_t count;
+    const char *label = "";
+    Py_ssize_t count, length = 0;
     mpm_buffer out = {0};
     mpm_status status;
-    if (!PyArg_ParseTuple(args, "Opp", &pairs, &openmetrics, &created))
+    if (!PyArg_ParseTuple(args, "Opp|s#", &pairs, &openmetrics, &created,
+                          &label, &length))
         return NULL;
+    mpm_page page = {.format = openmetrics ? MPM_OPENMETRICS : MPM_TEXT_0_0_4,
+                     .created = created != 0,
+                     .shard = {label, (uint32_t)length}};
     mpm_id *ids = ids_of(pairs, &count);
     if (ids == NULL)
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    status = mpm_render(&self->store, ids, (size_t)count,
-                        openmetrics ? MPM_OPENMETRICS : MPM_TEXT_0_0_4,
-                        created != 0, &out);
+    status = mpm_render(&self->store, ids, (size_t)count, &page, &out);
     Py_END_ALLOW_THREADS
     free(ids);
     PyObject *bytes =
@@ -382,16 +386,16 @@ exemplars_of(const mpm_shape *shape, const mpm_walk *w)
 }
 
 /* (labelvalues, info, created, value, count, buckets, parts, exemplars); the
- * stub's SeriesRow.  What its kind doesn't have is None. */
+ * stub's SeriesRow.  What its kind doesn't have is None; of one shard there are
+ * neither parts nor exemplars. */
 static PyObject *
 series_row(mpm_store *s, const mpm_shape *shape, const mpm_walk *w,
-           mpm_reading *reading)
+           const mpm_reading *reading, bool whole)
 {
     double created = mpm_double(mpm_load_acquire(&w->series->created));
     PyObject *value, *count = Py_NewRef(Py_None);
     PyObject *buckets = Py_NewRef(Py_None), *parts = Py_NewRef(Py_None);
     unsigned mode = shape->mode & ~(unsigned)MPM_MODE_LIVE;
-    mpm_series_read(s, shape, w->series, w->series_birth, reading);
     value = PyFloat_FromDouble(reading->value);
     if (shape->kind == MPM_SUMMARY) {
         SET_REF(count, PyLong_FromUnsignedLongLong(reading->count));
@@ -399,31 +403,36 @@ series_row(mpm_store *s, const mpm_shape *shape, const mpm_walk *w,
         SET_REF(count, PyLong_FromUnsignedLongLong(reading->state));
     } else if (shape->kind == MPM_HISTOGRAM) {
         SET_REF(buckets, buckets_of(shape, reading));
-    } else if (shape->kind == MPM_GAUGE_MODE && mode == MPM_MODE_ALL) {
+    } else if (shape->kind == MPM_GAUGE_MODE && mode == MPM_MODE_ALL && whole) {
         SET_REF(parts, parts_of(shape, w));
     } else if (shape->kind == MPM_GAUGE_MODE && !reading->written) {
         SET_REF(value, Py_NewRef(Py_None));
+    } else if (shape->kind == MPM_GAUGE_MODE && mode == MPM_MODE_MOSTRECENT) {
+        SET_REF(count, PyFloat_FromDouble(reading->time));
     }
     mpm_strings strings = mpm_text_strings(w->text);
     PyObject *values = next_strings(&strings, w->text->values);
     PyObject *info = next_strings(&strings, 2 * w->text->info);
     return Py_BuildValue("(NNdNNNNN)", values, info, created, value, count,
-                         buckets, parts, exemplars_of(shape, w));
+                         buckets, parts,
+                         whole ? exemplars_of(shape, w) : PyList_New(0));
 }
 
-PyDoc_STRVAR(read_doc, "read($self, index, birth, /)\n--\n\n"
-                       "Every series of a family, read over all shards.");
+PyDoc_STRVAR(read_doc,
+             "read($self, index, birth, shard=0, /)\n--\n\n"
+             "Every series of a family, read over all shards.\n\n"
+             "`shard`: those that this one counted in, read of it alone.");
 
 static PyObject *
 store_read(PyObject *op, PyObject *args)
 {
     store_object *self = (store_object *)op;
     mpm_store *s = &self->store;
-    unsigned long long index, birth;
+    unsigned long long index, birth, shard = 0;
     mpm_shape *shape;
     mpm_help *help;
     mpm_walk w;
-    if (!PyArg_ParseTuple(args, "KK", &index, &birth))
+    if (!PyArg_ParseTuple(args, "KK|K", &index, &birth, &shard))
         return NULL;
     mpm_id id = {index, birth};
     PyObject *rows = PyList_New(0);
@@ -442,7 +451,12 @@ store_read(PyObject *op, PyObject *args)
     while (rows != NULL && mpm_walk_next(&w)) {
         if (w.text->values != shape->labels)
             continue; /* damage */
-        PyObject *row = series_row(s, shape, &w, &reading);
+        if (shard == 0)
+            mpm_series_read(s, shape, w.series, w.id.birth, &reading);
+        else if (!mpm_series_read_shard(s, shape, w.series, w.id.birth, shard,
+                                        &reading))
+            continue;
+        PyObject *row = series_row(s, shape, &w, &reading, shard == 0);
         if (row == NULL ||
             (mpm_walk_holds(&w) && PyList_Append(rows, row) != 0))
             Py_CLEAR(rows);
@@ -466,6 +480,7 @@ static PyObject *
 store_settle(PyObject *op, PyObject *unused)
 {
     store_object *self = (store_object *)op;
+    look_for_name(self);
     if (PySet_Size(self->pending) == 0)
         return PyLong_FromLong(0);
     PyObject *all = PySequence_List(self->pending);
@@ -496,6 +511,49 @@ count_shards(mpm_store *s)
             counts.free++;
     }
     return counts;
+}
+
+PyDoc_STRVAR(shards_doc, "shards($self, /)\n--\n\n"
+                         "(index, owner's pid, since, alive) of each shard "
+                         "that one process writes.");
+
+static PyObject *
+store_shards(PyObject *op, PyObject *unused)
+{
+    mpm_store *s = &((store_object *)op)->store;
+    mpm_shard *shard;
+    PyObject *rows = PyList_New(0);
+    for (uint64_t i = 1; rows != NULL && (shard = mpm_shard_at(s, i)) != NULL;
+         i++) {
+        bool alive =
+            mpm_lease_is_alive(&s->heap, mpm_load_acquire(&shard->owner));
+        PyObject *row =
+            Py_BuildValue("KKdO", i, mpm_load_acquire(&shard->pid),
+                          (double)mpm_load_acquire(&shard->since_ns) / 1e9,
+                          alive ? Py_True : Py_False);
+        if (row == NULL || PyList_Append(rows, row) != 0)
+            Py_CLEAR(rows);
+        Py_XDECREF(row);
+    }
+    return rows;
+}
+
+PyDoc_STRVAR(declarer_doc,
+             "declarer($self, index, birth, /)\n--\n\n"
+             "The pid of a living process, other than this one, that has\n"
+             "declared the family; None: there is none.");
+
+static PyObject *
+store_declarer(PyObject *op, PyObject *args)
+{
+    mpm_store *s = &((store_object *)op)->store;
+    unsigned long long index, birth;
+    if (!PyArg_ParseTuple(args, "KK", &index, &birth))
+        return NULL;
+    mpm_shard *shard = mpm_shard_declarer(s, (mpm_id){index, birth});
+    return shard == NULL
+               ? Py_NewRef(Py_None)
+               : PyLong_FromUnsignedLongLong(mpm_load_acquire(&shard->pid));
 }
 
 PyDoc_STRVAR(statistics_doc, "statistics($self, /)\n--\n\n"
@@ -564,6 +622,8 @@ store_check(PyObject *op, PyObject *unused)
         return raise_status(self->state, status, "checking");
     const char *broken = mpm_store_check(s, &unreached);
     mpm_lock_release(&s->heap);
+    if (broken == NULL && unreached != 0) /* here no user has blocks */
+        broken = "blocks that nothing links";
     return broken == NULL ? Py_NewRef(Py_None) : PyUnicode_FromString(broken);
 }
 
@@ -579,6 +639,8 @@ static PyMethodDef methods[] = {
     {"read", store_read, METH_VARARGS, read_doc},
     {"check", store_check, METH_NOARGS, check_doc},
     {"settle", store_settle, METH_NOARGS, settle_doc},
+    {"shards", store_shards, METH_NOARGS, shards_doc},
+    {"declarer", store_declarer, METH_VARARGS, declarer_doc},
     {"statistics", store_statistics, METH_NOARGS, statistics_doc},
     {NULL},
 };

@@ -130,13 +130,13 @@ read_part(mpm_store *s, mpm_shard *shard, mpm_word *cell, uint64_t birth,
         count_unsettled(s);
     if (!part->written)
         return false;
-    return !live || (part->lease == mpm_load_acquire(&shard->owner) &&
-                     mpm_lease_is_alive(&s->heap, part->lease));
+    return !live || MPM_MUTANT("live.shows.dead") ||
+           (part->lease == mpm_load_acquire(&shard->owner) &&
+            mpm_lease_is_alive(&s->heap, part->lease));
 }
 
 static void
-fold_part(mpm_reading *into, const mpm_part *part, mpm_mode mode, bool live,
-          double *newest)
+fold_part(mpm_reading *into, const mpm_part *part, mpm_mode mode, bool live)
 {
     double value = part->value;
     bool left = !live && part->left == part->left;
@@ -153,9 +153,9 @@ fold_part(mpm_reading *into, const mpm_part *part, mpm_mode mode, bool live,
             into->value = value;
         break;
     default:
-        if (!into->written || part->time >= *newest) {
+        if (!into->written || part->time >= into->time) {
             into->value = value;
-            *newest = part->time;
+            into->time = part->time;
         }
     }
     into->written = true;
@@ -179,7 +179,6 @@ read_mode(const cells *c, const mpm_shape *shape, uint64_t birth,
           mpm_reading *into)
 {
     bool live = (shape->mode & MPM_MODE_LIVE) != 0;
-    double newest = 0;
     for (uint64_t i = 1; i < c->shards; i++) {
         mpm_part part;
         mpm_shard *shard;
@@ -188,7 +187,7 @@ read_mode(const cells *c, const mpm_shape *shape, uint64_t birth,
             return;
         if (cell != NULL &&
             read_part(c->store, shard, cell, birth, live, &part))
-            fold_part(into, &part, fold_of(shape), live, &newest);
+            fold_part(into, &part, fold_of(shape), live);
     }
 }
 
@@ -222,7 +221,7 @@ mpm_series_parts(const mpm_walk *w, const mpm_shape *shape, mpm_part **parts)
         if (!mpm_budget_spend(w->budget, count + 1))
             break;
         if (cell == NULL ||
-            !read_part(s, shard, cell, w->series_birth, live, &part))
+            !read_part(s, shard, cell, w->id.birth, live, &part))
             continue;
         part.pid = mpm_load_acquire(&shard->pid);
         /* The dead are shown until somebody takes their shard over. */
@@ -290,6 +289,37 @@ mpm_series_read(mpm_store *s, const mpm_shape *shape, mpm_series *series,
     }
     if (base != 0)
         into->value -= base;
+}
+
+bool
+mpm_series_read_shard(mpm_store *s, const mpm_shape *shape, mpm_series *series,
+                      uint64_t birth, uint64_t shard, mpm_reading *into)
+{
+    mpm_part part;
+    mpm_shard *owner;
+    mpm_kind kind = (mpm_kind)shape->kind;
+    uint32_t count = mpm_shape_words(shape);
+    begin(into, shape->bounds);
+    if (shard == 0 || count == 0 || kind == MPM_GAUGE || kind == MPM_ENUM ||
+        !spend(into, (uint64_t)count * 8))
+        return false;
+    cells c = cells_of(s, into->columns, series, count);
+    mpm_word *cell = shard < c.shards ? cell_in(&c, shard, &owner) : NULL;
+    if (cell == NULL || mpm_load_acquire(&cell[0]) != birth)
+        return false;
+    if (kind != MPM_GAUGE_MODE) {
+        if (!mpm_cell_read(cell, kind, count, birth, into))
+            count_unsettled(s);
+        return true;
+    }
+    mpm_mode mode = fold_of(shape);
+    bool live = (shape->mode & MPM_MODE_LIVE) != 0;
+    bool shown =
+        read_part(s, owner, cell, birth, live, &part) &&
+        (mode != MPM_MODE_ALL || part.lease == mpm_load_acquire(&owner->owner));
+    if (shown)
+        fold_part(into, &part, mode, live);
+    return shown;
 }
 
 mpm_status

@@ -32,8 +32,8 @@ typedef struct {
     mpm_family *family;
     uint64_t birth, limit;
     uint64_t slot;      /* UINT64_MAX before the first step */
-    mpm_series *series; /* the one that the walk stands on */
-    uint64_t series_birth;
+    mpm_series *series; /* the one that the walk stands on, and its id */
+    mpm_id id;
     mpm_label_text *text; /* a copy of its text, valid until the next step */
     uint64_t capacity;
     mpm_budget *budget;
@@ -44,10 +44,15 @@ void mpm_walk_begin(mpm_walk *w, mpm_store *s, mpm_id family,
                     mpm_budget *budget);
 /* [any process] False: no more, or the budget is spent. */
 bool mpm_walk_next(mpm_walk *w);
-/* [any process] Is the series that the walk stands on still the same? */
+/* [any process] Is what was read since the last step that same series' own?
+ * A series without words (Info) is all text, and that was copied whole: one
+ * that was replaced since is not dropped, for the walk is past its slot. */
 bool mpm_walk_holds(const mpm_walk *w);
 /* [any process] */
 void mpm_walk_end(mpm_walk *w);
+/* [pure] Has a valid text these label values?  NULL bytes: any value. */
+bool mpm_text_has(const mpm_label_text *text, const mpm_string *values,
+                  uint32_t count);
 /* [pure] The strings of a valid text: label values, then Info's own. */
 mpm_strings mpm_text_strings(const mpm_label_text *text);
 const char *mpm_text_pairs(const mpm_label_text *text);
@@ -62,6 +67,12 @@ void mpm_columns_free(struct mpm_columns *columns);
  * `columns` and `budget` are the caller's. */
 void mpm_series_read(mpm_store *s, const mpm_shape *shape, mpm_series *series,
                      uint64_t birth, mpm_reading *into);
+/* [any process] Reads what one shard alone counted, as written: what a reset
+ * subtracts is no shard's part.  False: it shows nothing of the series, or the
+ * series is of the shared shard. */
+bool mpm_series_read_shard(mpm_store *s, const mpm_shape *shape,
+                           mpm_series *series, uint64_t birth, uint64_t shard,
+                           mpm_reading *into);
 /* [any process] The samples of a gauge with mode all or liveall, one a pid, in
  * memory of the caller's own; returns how many. */
 size_t mpm_series_parts(const mpm_walk *w, const mpm_shape *shape,
@@ -83,6 +94,14 @@ size_t mpm_float_write_repr(char *out, double x);
 
 typedef enum { MPM_TEXT_0_0_4, MPM_OPENMETRICS } mpm_format;
 
+/* How a page is written. */
+typedef struct {
+    mpm_format format;
+    bool created;     /* with the _created series */
+    mpm_string shard; /* name of a label that says which shard it is of: each is
+                         shown by itself.  Empty: all shards added up */
+} mpm_page;
+
 /* A text that grows.  Process-local. */
 typedef struct {
     char *bytes;
@@ -95,10 +114,11 @@ void mpm_buffer_add(mpm_buffer *b, const char *bytes, size_t length);
 void mpm_buffer_free(mpm_buffer *b);
 
 /* [any process] Renders these families, each with its header lines, skipping
- * the dead.  Writes nothing in the store, and may run beside anything.
- * MPM_EDAMAGED: only of a damaged store could there be so much. */
+ * the dead.  Writes nothing in the store, and may run beside anything.  Shard
+ * by shard there are no exemplars, and no families of the shared shard: those
+ * are nobody's.  MPM_EDAMAGED: only of a damaged store could there be so much. */
 mpm_status mpm_render(mpm_store *s, const mpm_id *families, size_t count,
-                      mpm_format format, bool created, mpm_buffer *out);
+                      const mpm_page *page, mpm_buffer *out);
 /* [pure] A label value as a scrape shows it: \\, \n and \" escaped; a help text
  * of 0.0.4 leaves the quotes as they are. */
 void mpm_escape(mpm_buffer *b, const char *bytes, size_t length, bool quotes);

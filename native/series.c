@@ -7,7 +7,7 @@
  * Whatever else says who is live is derived (rebuild.c). */
 #include <stdlib.h>
 
-#include "core.h"
+#include "index.h"
 
 #define TRIES 64 /* of a walk to read a slot that keeps changing */
 
@@ -54,6 +54,23 @@ mpm_text_pairs(const mpm_label_text *text)
     return (const char *)text + text->bytes - text->pairs;
 }
 
+bool
+mpm_text_has(const mpm_label_text *text, const mpm_string *values,
+             uint32_t count)
+{
+    if (text->values != count)
+        return false;
+    mpm_strings strings = mpm_text_strings(text);
+    for (uint32_t i = 0; i < count; i++) {
+        mpm_string value = mpm_strings_next(&strings);
+        if (values[i].bytes != NULL &&
+            (value.length != values[i].length ||
+             memcmp(value.bytes, values[i].bytes, value.length) != 0))
+            return false;
+    }
+    return true;
+}
+
 static bool
 text_is_valid(const mpm_label_text *text)
 {
@@ -78,14 +95,15 @@ typedef struct {
     uint32_t count;
     void *copy;
     uint64_t capacity;
+    uint64_t birth; /* of the one looked at last */
 } wanted;
 
 static bool
 is_wanted(void *context, mpm_series *series)
 {
     wanted *w = context;
-    if (mpm_load_acquire(&series->birth) == 0 ||
-        mpm_load_acquire(&series->family) != w->family)
+    w->birth = mpm_load_acquire(&series->birth);
+    if (w->birth == 0 || mpm_load_acquire(&series->family) != w->family)
         return false;
     void *copy = mpm_block_copy(&w->store->heap,
                                 (mpm_off){mpm_load_acquire(&series->text)},
@@ -94,16 +112,7 @@ is_wanted(void *context, mpm_series *series)
         return false;
     w->copy = copy;
     const mpm_label_text *text = copy;
-    if (!text_is_valid(text) || text->values != w->count)
-        return false;
-    mpm_strings strings = mpm_text_strings(text);
-    for (uint32_t i = 0; i < w->count; i++) {
-        mpm_string value = mpm_strings_next(&strings);
-        if (value.length != w->values[i].length ||
-            memcmp(value.bytes, w->values[i].bytes, value.length) != 0)
-            return false;
-    }
-    return true;
+    return text_is_valid(text) && mpm_text_has(text, w->values, w->count);
 }
 
 static uint64_t
@@ -120,15 +129,16 @@ hash_values(mpm_store *s, uint64_t family, const mpm_string *values,
     return mpm_hash_end(&hash);
 }
 
-/* The series' index + 1, or 0. */
-static uint64_t
+/* The living series with these label values; birth 0: there is none.  Its birth
+ * is loaded once: somebody may remove it at any time (removal.c). */
+static mpm_id
 find(mpm_store *s, uint64_t family, uint64_t hash, const mpm_string *values,
      uint32_t count)
 {
-    wanted w = {s, family, values, count, NULL, 0};
+    wanted w = {s, family, values, count, NULL, 0, 0};
     uint64_t found = mpm_index_find(s, hash, is_wanted, &w);
     free(w.copy);
-    return found;
+    return found == 0 ? (mpm_id){0, 0} : (mpm_id){found - 1, w.birth};
 }
 
 /* ---- making -------------------------------------------------------------- */
@@ -372,18 +382,6 @@ has_room(mpm_store *s, mpm_family *f, const mpm_string *values, uint32_t count)
     return true;
 }
 
-/* The series of that index + 1. */
-static mpm_status
-name_found(mpm_store *s, uint64_t found, mpm_id *id)
-{
-    mpm_series *series = mpm_series_at(s, found - 1);
-    if (series == NULL)
-        return MPM_EDAMAGED;
-    id->index = found - 1;
-    id->birth = mpm_load_acquire(&series->birth);
-    return MPM_OK;
-}
-
 mpm_status
 mpm_series_find(mpm_store *s, mpm_id family, const mpm_shape *shape,
                 const mpm_string *values, mpm_id *id)
@@ -392,10 +390,8 @@ mpm_series_find(mpm_store *s, mpm_id family, const mpm_shape *shape,
     if (family_of(s, family) == NULL)
         return MPM_EGONE;
     uint64_t hash = hash_values(s, family.birth, values, shape->labels);
-    uint64_t found = find(s, family.birth, hash, values, shape->labels);
-    if (found == 0)
-        return MPM_OK;
-    return name_found(s, found, id);
+    *id = find(s, family.birth, hash, values, shape->labels);
+    return MPM_OK;
 }
 
 mpm_status
@@ -407,9 +403,9 @@ mpm_series_get(mpm_store *s, mpm_id family, const mpm_shape *shape,
     if (f == NULL)
         return MPM_EGONE;
     uint64_t hash = hash_values(s, family.birth, values, shape->labels);
-    uint64_t found = find(s, family.birth, hash, values, shape->labels);
-    if (found != 0)
-        return name_found(s, found, id);
+    *id = find(s, family.birth, hash, values, shape->labels);
+    if (id->birth != 0)
+        return MPM_OK;
     if (!has_room(s, f, values, shape->labels)) {
         mpm_store_release(&f->dropped, mpm_load_relaxed(&f->dropped) + 1);
         mpm_add_relaxed(&s->root->dropped, 1); /* a count, ordered by nothing */
@@ -458,6 +454,7 @@ mpm_series_replace(mpm_store *s, mpm_id family, const mpm_shape *shape,
         goto free;
     }
     MPM_CRASH_POINT("series.replacing");
+    MPM_MISPLACED("info.gap", mpm_store_release(entry, MPM_SLOT_FREE));
     mpm_store_release(entry, made.index + 1); /* the commit */
     MPM_CRASH_POINT("series.replaced");
     mpm_index_remove(s, before, old.index);
@@ -546,7 +543,7 @@ read_slot(mpm_walk *w, const mpm_word *entry, uint64_t e)
         mpm_load_acquire(&series->birth) != birth)
         return CHANGED;
     w->series = series;
-    w->series_birth = birth;
+    w->id = (mpm_id){e - 1, birth};
     return text_is_valid(w->text) ? SHOWN : SKIPPED;
 }
 
@@ -581,7 +578,8 @@ mpm_walk_next(mpm_walk *w)
 bool
 mpm_walk_holds(const mpm_walk *w)
 {
-    return mpm_load_acquire(&w->series->birth) == w->series_birth;
+    bool has_words = mpm_load_acquire(&w->series->place) >> 32 != 0;
+    return !has_words || mpm_load_acquire(&w->series->birth) == w->id.birth;
 }
 
 void

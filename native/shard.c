@@ -90,10 +90,14 @@ take_over(mpm_store *s)
     return NULL;
 }
 
-/* [owner] Forgets what the last owner had declared and was writing. */
+/* [owner] Forgets what the last owner had declared and was writing, or perhaps
+ * removing: then what is derived may not be true any more (removal.c). */
 static void
 begin(mpm_store *s, mpm_shard *shard)
 {
+    if (mpm_load_acquire(&shard->hazard) != 0)
+        mpm_store_release(&s->root->untidy, 1);
+    MPM_CRASH_POINT("shard.begun");
     mpm_store_release(&shard->hazard, 0);
     mpm_store_release(&shard->pid, mpm_sys_pid());
     mpm_store_release(&shard->since_ns, mpm_sys_realtime_ns());
@@ -232,18 +236,33 @@ mpm_shard_is_hazardous(mpm_store *s, uint64_t birth)
     return false;
 }
 
-bool
-mpm_shard_is_declared(mpm_store *s, uint64_t family, uint64_t birth)
+/* A living process's shard, but for one, that notes this declaration. */
+static mpm_shard *
+find_declarer(mpm_store *s, mpm_id family, const mpm_shard *but)
 {
     mpm_shard *shard;
     for (uint64_t i = 1; (shard = mpm_shard_at(s, i)) != NULL; i++) {
-        mpm_word *declared =
-            mpm_table_at(&s->heap, &shard->declared, MPM_DECLARED, family);
-        if (declared != NULL && mpm_load_acquire(declared) == birth &&
+        mpm_word *declared = mpm_table_at(&s->heap, &shard->declared,
+                                          MPM_DECLARED, family.index);
+        if (shard != but && declared != NULL &&
+            mpm_load_acquire(declared) == family.birth &&
             mpm_lease_is_alive(&s->heap, mpm_load_acquire(&shard->owner)))
-            return true;
+            return shard;
     }
-    return false;
+    return NULL;
+}
+
+bool
+mpm_shard_is_declared(mpm_store *s, uint64_t family, uint64_t birth)
+{
+    return find_declarer(s, (mpm_id){family, birth}, NULL) != NULL;
+}
+
+mpm_shard *
+mpm_shard_declarer(mpm_store *s, mpm_id family)
+{
+    mpm_store_enter(s);
+    return find_declarer(s, family, s->shard);
 }
 
 mpm_status

@@ -23,6 +23,8 @@ bool mpm_sys_is(int fd, uint64_t device, uint64_t inode);
 int mpm_sys_reopen(int fd, const char *path, uint64_t device, uint64_t inode,
                    bool read_only);
 void mpm_sys_close(int fd);
+/* [any process] Has the file lost its last name? */
+bool mpm_sys_is_unlinked(int fd);
 /* Where a file is.  Shared mappings are sure on those with a name; a disk may
  * let a plain store wait for it. */
 typedef enum { MPM_FS_UNKNOWN, MPM_FS_MEMORY, MPM_FS_DISK } mpm_filesystem;

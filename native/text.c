@@ -56,6 +56,8 @@ typedef struct {
     mpm_store *store;
     mpm_format format;
     bool created;
+    mpm_string label; /* of the page by shard */
+    mpm_buffer who;   /* that label's pair; empty: all shards added up */
     mpm_shape *shape;
     mpm_help *help;
     mpm_string name;
@@ -120,18 +122,23 @@ add_sample(rendering *r, mpm_buffer *b, const mpm_label_text *text,
 {
     const char *pairs = mpm_text_pairs(text);
     uint32_t split = extra == NULL ? text->pairs : text->split;
+    bool of_shard = r->who.length != 0;
+    bool more = text->pairs != 0 || extra != NULL;
     if (r->out->length + r->later.length > r->limit)
         r->reading.budget->left = 0; /* so the walk ends, too */
     if (r->reading.budget->left == 0)
         return;
     add_string(b, r->name);
     add_string(b, suffix);
-    if (text->pairs != 0 || extra != NULL) {
+    if (of_shard || more) {
         ADD(b, "{");
+        mpm_buffer_add(b, r->who.bytes, r->who.length);
+        if (of_shard && more)
+            ADD(b, ",");
         /* Each pair ends in a comma; the last one's is not wanted. */
-        if (extra == NULL) {
+        if (extra == NULL && more) {
             mpm_buffer_add(b, pairs, split - 1);
-        } else {
+        } else if (extra != NULL) {
             mpm_buffer_add(b, pairs, split);
             add_string(b, *extra);
             if (split != text->pairs) {
@@ -144,7 +151,25 @@ add_sample(rendering *r, mpm_buffer *b, const mpm_label_text *text,
     ADD(b, " ");
 }
 
-#define SUFFIX(literal) ((mpm_string){literal, sizeof(literal) - 1})
+#define STRING(literal) ((mpm_string){literal, sizeof(literal) - 1})
+
+/* name="n", in a buffer that is used again. */
+static void
+set_pair(rendering *r, mpm_buffer *pair, mpm_string name, uint64_t n)
+{
+    char digits[20];
+    size_t first = sizeof digits;
+    do {
+        digits[--first] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n != 0);
+    pair->length = 0;
+    add_string(pair, name);
+    ADD(pair, "=\"");
+    mpm_buffer_add(pair, digits + first, sizeof digits - first);
+    ADD(pair, "\"");
+    r->out->failed = r->out->failed || pair->failed;
+}
 
 static void
 add_value(rendering *r, const mpm_label_text *text, mpm_string suffix,
@@ -190,7 +215,7 @@ add_counted(rendering *r, const mpm_walk *w, mpm_string suffix,
     mpm_exemplar e;
     add_sample(r, r->out, w->text, suffix, extra);
     add_float(r->out, value);
-    if (r->format == MPM_OPENMETRICS &&
+    if (r->format == MPM_OPENMETRICS && r->label.length == 0 &&
         mpm_exemplar_read(w, r->shape, part, &e))
         add_exemplar(r, &e);
     ADD(r->out, "\n");
@@ -202,7 +227,7 @@ add_created(rendering *r, const mpm_walk *w)
     mpm_buffer *b = r->format == MPM_OPENMETRICS ? r->out : &r->later;
     if (!r->created)
         return;
-    add_sample(r, b, w->text, SUFFIX("_created"), NULL);
+    add_sample(r, b, w->text, STRING("_created"), NULL);
     add_float(b, mpm_double(mpm_load_acquire(&w->series->created)));
     ADD(b, "\n");
 }
@@ -213,12 +238,12 @@ add_histogram(rendering *r, const mpm_walk *w)
     uint64_t n = 0;
     for (uint32_t i = 0; i < r->shape->bounds; i++) {
         n += r->reading.buckets[i];
-        add_counted(r, w, SUFFIX("_bucket"), &r->extras[i], (double)n, i);
+        add_counted(r, w, STRING("_bucket"), &r->extras[i], (double)n, i);
     }
-    add_value(r, w->text, SUFFIX("_count"), NULL, (double)n);
+    add_value(r, w->text, STRING("_count"), NULL, (double)n);
     /* OpenMetrics, Histogram: no sum where values may be negative. */
     if (mpm_shape_bounds(r->shape)[0] >= 0)
-        add_value(r, w->text, SUFFIX("_sum"), NULL, r->reading.value);
+        add_value(r, w->text, STRING("_sum"), NULL, r->reading.value);
     add_created(r, w);
 }
 
@@ -235,17 +260,13 @@ add_parts(rendering *r, const mpm_walk *w)
 {
     mpm_part *parts;
     size_t count = mpm_series_parts(w, r->shape, &parts);
+    mpm_buffer pair = {0};
     for (size_t i = 0; i < count; i++) {
-        char text[MPM_FLOAT_MAX + 8] = "pid=\"", digits[24];
-        uint32_t length = 5, n = 0;
-        for (uint64_t pid = parts[i].pid; pid != 0 || n == 0; pid /= 10)
-            digits[n++] = (char)('0' + pid % 10);
-        while (n > 0)
-            text[length++] = digits[--n];
-        text[length++] = '"';
-        mpm_string extra = {text, length};
-        add_value(r, w->text, SUFFIX(""), &extra, parts[i].value);
+        set_pair(r, &pair, STRING("pid"), parts[i].pid);
+        mpm_string extra = {pair.bytes, (uint32_t)pair.length};
+        add_value(r, w->text, STRING(""), &extra, parts[i].value);
     }
+    mpm_buffer_free(&pair);
     free(parts);
 }
 
@@ -255,28 +276,28 @@ add_series(rendering *r, const mpm_walk *w)
     const mpm_reading *reading = &r->reading;
     switch (r->shape->kind) {
     case MPM_COUNTER:
-        add_counted(r, w, SUFFIX("_total"), NULL, reading->value, 0);
+        add_counted(r, w, STRING("_total"), NULL, reading->value, 0);
         add_created(r, w);
         break;
     case MPM_GAUGE:
-        add_value(r, w->text, SUFFIX(""), NULL, reading->value);
+        add_value(r, w->text, STRING(""), NULL, reading->value);
         break;
     case MPM_GAUGE_MODE:
-        if (shows_parts(r->shape))
+        if (shows_parts(r->shape) && r->label.length == 0)
             add_parts(r, w);
         else if (reading->written)
-            add_value(r, w->text, SUFFIX(""), NULL, reading->value);
+            add_value(r, w->text, STRING(""), NULL, reading->value);
         break;
     case MPM_SUMMARY:
-        add_value(r, w->text, SUFFIX("_count"), NULL, (double)reading->count);
-        add_value(r, w->text, SUFFIX("_sum"), NULL, reading->value);
+        add_value(r, w->text, STRING("_count"), NULL, (double)reading->count);
+        add_value(r, w->text, STRING("_sum"), NULL, reading->value);
         add_created(r, w);
         break;
     case MPM_HISTOGRAM: add_histogram(r, w); break;
-    case MPM_INFO: add_value(r, w->text, SUFFIX("_info"), NULL, 1); break;
+    case MPM_INFO: add_value(r, w->text, STRING("_info"), NULL, 1); break;
     case MPM_ENUM:
         for (uint32_t i = 0; i < r->shape->states; i++)
-            add_value(r, w->text, SUFFIX(""), &r->extras[i],
+            add_value(r, w->text, STRING(""), &r->extras[i],
                       i == reading->state);
         break;
     default: break;
@@ -340,6 +361,31 @@ end_family(rendering *r)
     free(r->reading.buckets);
     mpm_buffer_free(&r->arena);
     mpm_buffer_free(&r->later);
+    mpm_buffer_free(&r->who);
+}
+
+/* The series over all shards. */
+static void
+add_sum(rendering *r, const mpm_walk *w)
+{
+    if (!shows_parts(r->shape))
+        mpm_series_read(r->store, r->shape, w->series, w->id.birth,
+                        &r->reading);
+    add_series(r, w);
+}
+
+/* The series once for each shard that counted it. */
+static void
+add_shards(rendering *r, const mpm_walk *w)
+{
+    uint64_t shards = mpm_shard_count(r->store);
+    for (uint64_t i = 1; i < shards && r->reading.budget->left != 0; i++) {
+        if (!mpm_series_read_shard(r->store, r->shape, w->series, w->id.birth,
+                                   i, &r->reading))
+            continue;
+        set_pair(r, &r->who, r->label, i);
+        add_series(r, w);
+    }
 }
 
 static void
@@ -349,10 +395,10 @@ add_all_series(rendering *r, mpm_id id)
     mpm_walk_begin(&w, r->store, id, r->reading.budget);
     while (mpm_walk_next(&w)) {
         size_t length = r->out->length, later = r->later.length;
-        if (!shows_parts(r->shape))
-            mpm_series_read(r->store, r->shape, w.series, w.series_birth,
-                            &r->reading);
-        add_series(r, &w);
+        if (r->label.length != 0)
+            add_shards(r, &w);
+        else
+            add_sum(r, &w);
         if (!mpm_walk_holds(&w)) { /* removed meanwhile: as if never seen */
             r->out->length = length;
             r->later.length = later;
@@ -361,15 +407,25 @@ add_all_series(rendering *r, mpm_id id)
     mpm_walk_end(&w);
 }
 
+/* Is the family on such a page?  What everybody writes is no shard's. */
+static bool
+is_shown(const rendering *r)
+{
+    uint32_t kind = r->shape->kind;
+    return r->label.length == 0 ||
+           (kind != MPM_GAUGE && kind != MPM_ENUM && kind != MPM_INFO);
+}
+
 mpm_status
 mpm_render(mpm_store *s, const mpm_id *families, size_t count,
-           mpm_format format, bool created, mpm_buffer *out)
+           const mpm_page *page, mpm_buffer *out)
 {
     struct mpm_columns *columns = mpm_columns_new(s);
     mpm_budget budget = mpm_budget_of(&s->heap);
     for (size_t i = 0; i < count && !out->failed && budget.left != 0; i++) {
-        rendering r = {
-            .store = s, .format = format, .created = created, .out = out};
+        rendering r = {.store = s, .format = page->format, .out = out};
+        r.created = page->created;
+        r.label = page->shard;
         r.reading.columns = columns;
         r.reading.budget = &budget;
         r.limit =
@@ -377,7 +433,9 @@ mpm_render(mpm_store *s, const mpm_id *families, size_t count,
         if (mpm_family_copy(s, families[i], &r.shape, &r.help) != MPM_OK)
             continue;
         mpm_budget_spend(&budget, r.shape->bytes + r.help->bytes);
-        if (begin_family(&r)) {
+        if (!is_shown(&r)) {
+            /* nothing: not even its header */
+        } else if (begin_family(&r)) {
             add_family_header(&r);
             add_all_series(&r, families[i]);
             if (r.later.length != 0) {

@@ -323,7 +323,9 @@ look_at_series(mpm_store *s, const mpm_shape *shape, const mpm_walk *w)
     reading.budget = w->budget;
     reading.buckets = buckets;
     reading.scratch = buckets + shape->bounds;
-    mpm_series_read(s, shape, w->series, w->series_birth, &reading);
+    mpm_series_read(s, shape, w->series, w->id.birth, &reading);
+    for (uint64_t i = 0; i < 4; i++)
+        mpm_series_read_shard(s, shape, w->series, w->id.birth, i, &reading);
     free(buckets);
     if (shape->kind == MPM_COUNTER || shape->kind == MPM_HISTOGRAM)
         for (uint32_t i = 0; i < (shape->bounds | 1) && i < 64; i++)
@@ -350,10 +352,14 @@ look_at_store(mpm_store *s)
         mpm_family *f = mpm_family_at(s, i);
         ids[count++] = (mpm_id){i, f == NULL ? 0 : mpm_load_acquire(&f->birth)};
     }
-    for (mpm_format format = MPM_TEXT_0_0_4; format <= MPM_OPENMETRICS;
-         format++) {
+    static const mpm_page pages[] = {
+        {.format = MPM_TEXT_0_0_4, .created = true},
+        {.format = MPM_OPENMETRICS, .created = true},
+        {.format = MPM_TEXT_0_0_4, .shard = {"shard", 5}},
+    };
+    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
         mpm_buffer page = {0};
-        mpm_render(s, ids, count, format, true, &page);
+        mpm_render(s, ids, count, &pages[i], &page);
         CHECK(page.length < HOSTILE_PAGE, "a page has a bound");
         mpm_buffer_free(&page);
     }
@@ -374,7 +380,7 @@ look_at_store(mpm_store *s)
     mpm_shard *shard;
     for (uint64_t i = 1; (shard = mpm_shard_at(s, i)) != NULL; i++)
         mpm_lease_is_alive(&s->heap, mpm_load_acquire(&shard->owner));
-    mpm_is_attached(&s->heap);
+    mpm_is_attached(s->heap.fd);
 }
 
 static inline void
@@ -411,6 +417,12 @@ use_store(mpm_store *s)
         }
         mpm_family_sweep(s);
         mpm_lock_release(&s->heap);
+    }
+    mpm_string any[4] = {{NULL, 0}};
+    for (uint64_t i = 0; i < HOSTILE_KINDS; i++) {
+        mpm_family *f = mpm_family_at(s, i);
+        mpm_id id = {i, f == NULL ? 0 : mpm_load_acquire(&f->birth)};
+        mpm_series_remove_like(s, id, any, (uint32_t)(i % 4));
     }
 }
 
@@ -461,6 +473,12 @@ use_heap(mpm_heap *h)
             MPM_OK)
             CHECK(mpm_at(h, (mpm_off){start.raw / 8 * 8}, b->size * 2) != NULL,
                   "a block that is given out is in the file");
+        mpm_link *link = mpm_at(h, b->start, sizeof *link);
+        if (link != NULL && i % 2 == 0) { /* whatever stands there */
+            mpm_block_unlink(h, link);
+            mpm_block_link(h, link, b->size);
+            mpm_block_linked(h, link, &start, &birth);
+        }
         mpm_lock_release(h);
     }
 }

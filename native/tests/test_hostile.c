@@ -174,7 +174,8 @@ test_amplified(void)
     uint64_t file = mpm_load_acquire(&s.heap.header->size);
     mpm_buffer page = {0};
     double began = cpu_seconds();
-    mpm_status status = mpm_render(&s, &f.id, 1, MPM_TEXT_0_0_4, false, &page);
+    mpm_page how = {.format = MPM_TEXT_0_0_4};
+    mpm_status status = mpm_render(&s, &f.id, 1, &how, &page);
     CHECK(status == MPM_EDAMAGED, "so much is damage: %s",
           mpm_status_text(status));
     CHECK(page.length < MPM_SCRAPE_FREE + (MPM_PAGE_TIMES + 4) * file,

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import enum
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from prometheus_client import Metric
 
-from . import names
+from . import gaugemodes, names
 from ._native import Store
 
 
@@ -38,6 +39,8 @@ TYPES = {
     Kind.ENUM: "stateset",
     Kind.GAUGE_MODE: "gauge",
 }
+# What every process writes in the one place: no shard's, and nobody's.
+SHARED = (Kind.GAUGE, Kind.ENUM, Kind.INFO)
 PRIVATE = 1  # of a registry without a name: goes with its last declarer
 PLAIN = 2  # every name is of the legacy character set
 
@@ -69,6 +72,18 @@ class Row:
         return TYPES[Kind(self.kind)]
 
     @property
+    def shape(self) -> str:
+        """Its shape in words: all that another family of the name can differ in."""
+        words = [f"the {self.type} {self.name}, labels {self.labelnames}"]
+        if self.bounds:
+            words.append(f"buckets {self.bounds}")
+        if self.states:
+            words.append(f"states {self.states}")
+        if self.type == "gauge":
+            words.append(f"mode {gaugemodes.name(self.mode)}")
+        return ", ".join(words)
+
+    @property
     def is_sound(self) -> bool:
         """Could somebody have declared it? Not everything that a damaged store has."""
         try:
@@ -93,6 +108,7 @@ class Catalog:
         self._seen = -1
         self._shown: dict[str, list[Row]] = {}  # by registry
         self._winner: dict[tuple[int, int], Row] = {}  # by the id of any living family
+        self._taken: dict[tuple[str, str], Row] = {}  # by registry and name of a sample
         self._hidden: list[Row] = []
 
     def shown(self, registry: str) -> list[Row]:
@@ -109,6 +125,12 @@ class Catalog:
         """What is shown in the place of this family: mostly itself. None if it is dead."""
         self._refresh()
         return self._winner.get(id_)
+
+    def holder(self, registry: str, sample_names: Iterable[str]) -> Row | None:
+        """What a scrape of that registry shows under any of these names."""
+        self._refresh()
+        held = (self._taken.get((registry, name)) for name in sample_names)
+        return next(filter(None, held), None)
 
     def hidden(self) -> list[Row]:
         """The families that another shape of their name hides."""
@@ -145,6 +167,7 @@ class Catalog:
         for row in sorted(set(taken.values()), key=lambda row: row.birth):
             shown.setdefault(row.registry, []).append(row)
         self._shown, self._winner, self._hidden = shown, winner, hidden
+        self._taken = taken
 
 
 _catalogs: weakref.WeakKeyDictionary[Store, Catalog] = weakref.WeakKeyDictionary()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import multiprocessing
 import os
 import signal
@@ -13,24 +12,14 @@ from typing import Any
 
 from mpmetrics import Counter, Gauge, Histogram, Summary, generate_latest, store
 
+from .watching import LIMIT, read, wait_stopped, wait_until, words
+
 SECONDS = Histogram("seconds", "A histogram.", buckets=(0.5, 2.0))
 SIZE = Summary("size", "A summary.")
 JOBS = Counter("jobs", "A counter.")
 LEVEL = Gauge("level", "A gauge with a mode.", multiprocess_mode="sum")
 LABELLED = Counter("labelled", "Made anew all the time.", ["n"])
-LIMIT = 30.0
 KINDS = ("seconds_count", "size_count", "jobs_total", "level")
-
-
-def words(count: int, path: str | None = None) -> memoryview:
-    """Numbers shared with who is to be killed, in memory that has nothing to do with the store.
-
-    Not struct.pack_into, which a kill may leave half done."""
-    if path is None:
-        return memoryview(mmap.mmap(-1, count * 8)).cast("Q")
-    with open(path, "a+b") as file:
-        file.truncate(count * 8)
-        return memoryview(mmap.mmap(file.fileno(), count * 8)).cast("Q")
 
 
 def observe(path: str) -> None:
@@ -51,12 +40,7 @@ def observe(path: str) -> None:
 
 
 def page() -> dict[str, float]:
-    values = {}
-    for line in generate_latest().decode().splitlines():
-        name, _, value = line.rpartition(" ")
-        if line and not line.startswith("#"):
-            values[name] = float(value)
-    return values
+    return read(generate_latest())
 
 
 def shards() -> dict[str, int]:
@@ -64,13 +48,6 @@ def shards() -> dict[str, int]:
     assert joined is not None
     numbers = joined.statistics()
     return {name: numbers[name] for name in ("processes", "free_shards", "private")}
-
-
-def wait_until(true: Any, what: str) -> None:
-    deadline = time.monotonic() + LIMIT
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.0002)
 
 
 def kill_again_and_again(method: str, times: int, folder: str) -> dict[str, Any]:
@@ -192,6 +169,59 @@ def stopped() -> dict[str, float]:
     values = page()
     found = sum(values.get(f'labelled_total{{n="new-{i}"}}', 0.0) for i in range(20))
     return {"slowest": slowest, "found": found, "private": joined.statistics()["private"]}
+
+
+def page_beside_a_stopped_owner(method: str) -> dict[str, Any]:
+    """What a process shows that begins while the owner of the lock stands still."""
+    LABELLED.labels("mine").inc(3)
+    SECONDS.observe(1.0)
+    maker = multiprocessing.get_context("fork").Process(target=make_series_for_ever)
+    maker.start()
+    stop_in_the_lock(maker.pid or 0)
+    try:
+        context: Any = multiprocessing.get_context(method)
+        pages = context.SimpleQueue()
+        newcomer = context.Process(target=send_page, args=(pages,))
+        newcomer.start()
+        theirs, private = pages.get()
+        newcomer.join(LIMIT)
+    finally:
+        maker.kill()
+        maker.join(LIMIT)
+    return {"theirs": without_makers(theirs), "ours": without_makers(page()), "private": private}
+
+
+def make_series_for_ever() -> None:
+    while True:
+        LABELLED.labels("made").inc()
+        LABELLED.remove("made")
+
+
+def stop_in_the_lock(pid: int) -> None:
+    """Stops it where no label set can be made by others."""
+    joined = store.current()
+
+    def is_in_it() -> bool:
+        os.kill(pid, signal.SIGSTOP)
+        wait_stopped(pid)
+        child = LABELLED.labels("probe")
+        child.inc()
+        if joined.statistics()["private"] > 0:
+            return True
+        LABELLED.remove("probe")
+        os.kill(pid, signal.SIGCONT)
+        return False
+
+    wait_until(is_in_it, "it is never stopped in the lock")
+
+
+def send_page(pages: Any) -> None:
+    joined = store.current()
+    pages.put((page(), joined.settle()))
+
+
+def without_makers(values: dict[str, float]) -> dict[str, float]:
+    return {k: v for k, v in values.items() if '"made"' not in k and '"probe"' not in k}
 
 
 def thread_killed_with_process() -> bool:

@@ -43,6 +43,19 @@ def test_stopped_while_making_series():
     assert 0 == outcome["private"]
 
 
+def test_begun_beside_a_stopped_owner(method):
+    """A process that begins while the owner of the lock stands still shows what the store has.
+
+    Its first scrape is the same as that of a process that could."""
+    outcome = run("tests.crash.killed:page_beside_a_stopped_owner", method)
+
+    assert {'labelled_total{n="mine"}': 3.0, "seconds_count": 1.0}.items() <= outcome[
+        "ours"
+    ].items()
+    assert outcome["ours"] == outcome["theirs"]
+    assert outcome["private"] > 0, "the lock was free"
+
+
 def test_killed_with_threads():
     """What several threads of a killed process committed is counted, and counting goes on."""
     assert run("tests.crash.killed:thread_killed_with_process")

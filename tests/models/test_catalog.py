@@ -11,7 +11,9 @@ Series: records (birth, first birth, slot, text), the family's index entry[slot]
               entry, if it is its, = 0, give the text back
     scrape:   start = the next birth.  Of each slot once: entry, birth, first birth, text, entry
               again, birth again.  Birth 0, or birth or entry changed: begin the slot again, a
-              bounded number of times.  First birth not before start: skip
+              bounded number of times.  First birth not before start: skip.  Then its numbers, and
+              birth again: changed, they are another's, and it is left out.  Not so an Info, which
+              is all text: it may have been replaced, by one that the scrape would not come back for
 
 The entry must be loaded again: a record that was in this slot may since have replaced an Info in
 another one, whose first birth is old, and would be shown twice; or it may have been made for the
@@ -244,7 +246,9 @@ def show(slot: int, start: int, mistake: str | None) -> Steps:
         assert text // 100 == birth, f"birth {birth} shown with text {text}"
         (committed,) = yield snapshot(f"committed{birth}")
         assert committed or mistake == "entry not loaded again", f"birth {birth} isn't committed"
-        return text % 100
+        after = yield load_acquire(f"birth{record}")
+        is_text = text % 100 == INFO and mistake != "replaced and left out"
+        return text % 100 if after == birth or is_text else 0
     return 0
 
 
@@ -296,6 +300,7 @@ def heir(*owners: str, mistake: str | None, checks: bool = True) -> Program:
         "removal leaves the entry",
         "no first birth",
         "nothing skipped",
+        "replaced and left out",
         "tried once",
     ],
 )
