@@ -11,7 +11,7 @@ PARALLEL ?= -n $(shell expr $(JOBS) + 1) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help dev test test-all test-c asan tsan crash lint format bench demo clean
+.PHONY: help dev test test-all test-c asan tsan fuzz crash mutants lint format bench demo clean
 
 help:
 	@echo 'make dev        an editable install in $(VENV), of $(PYTHON)  (PYTHON=python3.12 VENV=... for another)'
@@ -20,7 +20,9 @@ help:
 	@echo 'make test-c     the tests of the C core, release flags      (CC=clang: by another compiler)'
 	@echo 'make asan       the same under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make tsan       the same under ThreadSanitizer'
-	@echo 'make crash      release flags with crash points: the C tests, then tests/crash'
+	@echo 'make fuzz       hostile stores, by libFuzzer (clang)        (SECONDS=60 long, or RUNS=20000 inputs, always the same)'
+	@echo 'make crash      release flags with crash points: the C tests, then tests/crash, the storm and the soak in full'
+	@echo 'make mutants    the core with deliberate mistakes, each of which the storm must see'
 	@echo 'make lint       ruff, mypy, stubtest, clang-format; changes nothing'
 	@echo 'make format     ruff and clang-format, in place'
 	@echo 'make bench      the benchmarks                              (ARGS="..." goes to them)'
@@ -38,6 +40,7 @@ PY_SOURCES = $(shell find src/mpmetrics -name '*.py' -o -name '*.pyi' -o -name p
 # the environment, since the pip of Debian 12 has no -C.
 CHECKED := SKBUILD_CMAKE_DEFINE='MPM_CHECK=1'
 CRASHING := SKBUILD_CMAKE_DEFINE='MPM_CHECK=2;MPM_CRASH_POINTS=ON' SKBUILD_BUILD_DIR=build/crash-wheel-objects
+MUTATING := SKBUILD_CMAKE_DEFINE='MPM_CHECK=2;MPM_CRASH_POINTS=ON;MPM_MUTANTS=ON' SKBUILD_BUILD_DIR=build/mutants-wheel-objects
 # Its bin/ comes first, for cmake and ninja.
 HERE := PATH="$(BIN):$$PATH"
 
@@ -96,6 +99,11 @@ build/crash-wheel/.made: pyproject.toml $(C_SOURCES) $(PY_SOURCES) $(VENV)/.buil
 	$(HERE) $(CRASHING) $(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/crash-wheel .
 	@touch $@
 
+build/mutants-wheel/.made: pyproject.toml $(C_SOURCES) $(PY_SOURCES) $(VENV)/.build
+	rm -rf build/mutants-wheel
+	$(HERE) $(MUTATING) $(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/mutants-wheel .
+	@touch $@
+
 # $(call install-wheel,FOLDER,PYTHON,WHEELS,EXTRA): an environment with the wheel
 # in it, by its own pip: that of Debian 12 breaks on newer Pythons.
 define install-wheel
@@ -145,10 +153,37 @@ asan: $(VENV)/.build
 tsan: $(VENV)/.build
 	$(call run-c,$(FIXED))
 
+# What it finds is written to build/fuzz/; once mended, it is kept under a name
+# that says what it was in native/tests/corpus/, which test_hostile runs.
+FUZZ_BOUND = $(if $(RUNS),-runs=$(RUNS) -seed=1,-max_total_time=$(or $(SECONDS),60))
+fuzz: CC = clang
+fuzz: $(VENV)/.build
+	$(call need,command -v clang,there is no clang. On Debian and Ubuntu: apt-get install clang)
+	$(HERE) CC='$(CC)' cmake --preset $@ -B build/$@ --log-level=WARNING
+	$(BIN)/cmake --build build/$@
+	$(if $(RUNS),rm -rf build/$@/found)
+	mkdir -p build/$@/found
+	build/$@/fuzz_store $(FUZZ_BOUND) -len_control=0 -max_len=400 -timeout=60 -print_final_stats=1 \
+	    -artifact_prefix=build/$@/ build/$@/found native/tests/corpus >build/$@/log 2>&1 || \
+	    { grep -v '^#' build/$@/log | tail -80; exit 1; }
+	@runs=$$(sed -n 's/^stat::number_of_executed_units: *//p' build/$@/log); \
+	echo "$$runs inputs, no crash, nothing read outside the mapping, no walk without end"; \
+	$(BIN)/python tests/proved.py fuzz 'hostile stores: inputs of libFuzzer, under ASan and UBSan' \
+	    "$$runs inputs, nothing found" 'make fuzz $(if $(RUNS),RUNS=$(RUNS),SECONDS=$(or $(SECONDS),60))'
+
+# A minute is no hang here: no stacks are dumped.
+LONG = -o faulthandler_timeout=0
+
 crash: build/crash-wheel/.made
 	$(call run-c)
 	$(call install-wheel,build/venv-crash,$(BIN)/python,build/crash-wheel,test)
-	build/venv-crash/bin/python -m pytest $(or $(ARGS),tests/crash)
+	MPM_BUILT_FOR='crash points' MPM_PROOF=1 MPM_STORM_KILLS=2000 MPM_SOAK_WORKERS=10000 \
+	    build/venv-crash/bin/python -m pytest $(LONG) $(or $(ARGS),tests/crash)
+
+mutants: build/mutants-wheel/.made
+	$(call install-wheel,build/venv-mutants,$(BIN)/python,build/mutants-wheel,test)
+	MPM_BUILT_FOR=mutants MPM_PROOF=1 \
+	    build/venv-mutants/bin/python -m pytest $(LONG) $(or $(ARGS),tests/crash/test_mutants.py)
 
 # --- the rest --------------------------------------------------------------------------
 

@@ -111,6 +111,8 @@ mpm_block_give(mpm_heap *h, mpm_off start, uint64_t size, uint64_t birth)
         return MPM_EGONE;
     mpm_tag *t = tag_at(h, start);
     unsigned cls = mpm_load_acquire(&t->info) & 0xff;
+    if (cls >= MPM_CLASSES)
+        return MPM_EDAMAGED; /* since it was looked at */
     return mpm_heap_give(h, &t->self, mpm_class_size(cls));
 }
 
@@ -123,7 +125,8 @@ mpm_block_link(mpm_heap *h, mpm_link *link, uint64_t size)
 {
     mpm_off block;
     bool fresh;
-    mpm_check(mpm_load_acquire(&link->block) == 0);
+    if (mpm_load_acquire(&link->block) != 0)
+        return MPM_EDAMAGED; /* the caller has cleared it */
     if (size > h->reserve - sizeof(mpm_tag))
         return MPM_EMEMORY;
     uint64_t bytes = size + sizeof(mpm_tag);
@@ -167,6 +170,8 @@ mpm_block_unlink(mpm_heap *h, mpm_link *link)
         return status;
     mpm_tag *t = tag_at(h, start);
     unsigned cls = mpm_load_acquire(&t->info) & 0xff;
+    if (cls >= MPM_CLASSES)
+        return MPM_EDAMAGED; /* since it was looked at */
     status = mpm_heap_give(h, &link->block, mpm_class_size(cls));
     if (status == MPM_OK)
         mpm_store_release(&t->self, 0); /* so that no stale link finds it */

@@ -38,6 +38,7 @@ mpm_summary_add(mpm_word *cell, double count, double sum)
     mpm_word *next = slot_of(cell, n + 1, SUMMARY_SLOT);
     double counted = mpm_double(mpm_load_relaxed(&now[0])) + count;
     double summed = mpm_double(mpm_load_relaxed(&now[1])) + sum;
+    MPM_MISPLACED("summary.commit.early", mpm_store_release(&cell[1], n + 1));
     mpm_store_release(&next[0], mpm_bits(counted));
     MPM_CRASH_POINT("cell.flip.half");
     mpm_store_release(&next[1], mpm_bits(summed));
@@ -73,6 +74,7 @@ mpm_mode_write(mpm_word *cell, uint64_t lease, mpm_mode mode, double x,
             left = fold(mode, left, value);
         value = 0;
     }
+    MPM_MISPLACED("mode.commit.early", mpm_store_release(&cell[1], n + 1));
     mpm_store_release(&next[SLOT_LEASE], lease);
     mpm_store_release(&next[SLOT_VALUE], mpm_bits(add ? value + x : x));
     MPM_CRASH_POINT("cell.mode.half");
@@ -106,6 +108,8 @@ histogram_add(mpm_word *cell, uint32_t bucket, uint64_t more, double x)
     uint64_t n = mpm_load_relaxed(&cell[1]);
     double sum = mpm_double(mpm_load_relaxed(&cell[2 + (n & 1)]));
     uint64_t in = mpm_load_relaxed(&cell[4 + bucket]);
+    MPM_MISPLACED("histogram.commit.early",
+                  mpm_store_release(&cell[4 + bucket], in + more));
     mpm_store_release(&cell[2 + ((n + 1) & 1)], mpm_bits(sum + x));
     MPM_CRASH_POINT("cell.histogram.summed");
     mpm_store_release(&cell[4 + bucket], in + more); /* the commit */
@@ -151,7 +155,7 @@ void
 mpm_cell_take_up(mpm_word *cell, mpm_kind kind, uint32_t words, uint64_t birth,
                  const mpm_word *from)
 {
-    if (mpm_load_acquire(&cell[0]) == birth) {
+    if (mpm_load_acquire(&cell[0]) == birth && !MPM_MUTANT("take_up.zeroes")) {
         /* A dead owner's: it goes on.  Only its hint may be one behind. */
         if (kind == MPM_HISTOGRAM)
             mpm_store_release(&cell[1], mpm_histogram_count(cell, words - 4));
@@ -159,6 +163,7 @@ mpm_cell_take_up(mpm_word *cell, mpm_kind kind, uint32_t words, uint64_t birth,
     }
     mpm_store_release(&cell[0], 0);
     MPM_CRASH_POINT("cell.take_up.unborn");
+    MPM_MISPLACED("take_up.commit.early", mpm_store_release(&cell[0], birth));
     for (uint32_t i = 1; i < words; i++)
         mpm_store_release(&cell[i],
                           from == NULL ? 0 : mpm_load_relaxed(&from[i]));
@@ -215,9 +220,10 @@ read_summary(mpm_word *cell, mpm_reading *into)
     for (int pass = 0; pass < MPM_PASSES && !settled; pass++) {
         mpm_word *slot = slot_of(cell, n, SUMMARY_SLOT);
         count = mpm_load_acquire(&slot[0]);
+        MPM_CRASH_POINT("cell.flip.half.read");
         sum = mpm_load_acquire(&slot[1]);
         uint64_t again = mpm_load_acquire(&cell[1]);
-        settled = again == n;
+        settled = again == n || MPM_MUTANT("summary.read.once");
         n = again;
     }
     double counted = mpm_double(count); /* of a damaged store, anything */
@@ -237,9 +243,11 @@ read_histogram(mpm_word *cell, uint32_t bounds, mpm_reading *into)
         uint64_t again = 0;
         settled = true;
         sum = mpm_load_acquire(&cell[2 + (n & 1)]);
+        MPM_CRASH_POINT("cell.histogram.half.read");
         for (uint32_t i = 0; i < bounds; i++) {
             uint64_t bucket = mpm_load_acquire(&cell[4 + i]);
-            settled = settled && bucket == seen[i];
+            settled = settled &&
+                      (bucket == seen[i] || MPM_MUTANT("histogram.read.once"));
             again += seen[i] = bucket;
         }
         n = again;
@@ -254,7 +262,7 @@ bool
 mpm_cell_read(mpm_word *cell, mpm_kind kind, uint32_t words, uint64_t birth,
               mpm_reading *into)
 {
-    if (mpm_load_acquire(&cell[0]) != birth)
+    if (mpm_load_acquire(&cell[0]) != birth && !MPM_MUTANT("birth.unread"))
         return true;
     switch (kind) {
     case MPM_COUNTER:

@@ -10,6 +10,7 @@
  *   catalog  families and series; their rebuilding; their index (index.h)
  *   cell     the commit protocols: counter, flip cell, histogram, shared
  *   ref      a series as one process updates it: the hot path and its misses
+ *   scrape.h, what only looks:
  *   read     one series over all shards
  *   text     rendering a scrape;  float: shortest digits of a double
  * Beside them, over lease and heap: what users put into heaps (users.h)
@@ -29,6 +30,7 @@
 #include <stdint.h>
 
 #include "atomic.h"
+#include "faults.h"
 
 /* ---- status ------------------------------------------------------------ */
 
@@ -50,32 +52,6 @@ typedef enum {
 const char *mpm_status_text(mpm_status status);
 
 #include "sys.h" /* needs the status */
-
-/* ---- levels of checking (style C11) ------------------------------------- */
-
-#ifndef MPM_CHECK
-#define MPM_CHECK 0
-#endif
-#if MPM_CHECK >= 1
-#include <stdlib.h>
-#define mpm_check(condition)                                                   \
-    do {                                                                       \
-        if (!(condition))                                                      \
-            abort();                                                           \
-    } while (0)
-#else
-#define mpm_check(condition) ((void)0)
-#endif
-
-/* A named place between two stores that matter.  Compiled in only by the
- * preset that tests crashes; MPM_CRASH_AT names the one to die at. */
-#ifdef MPM_CRASH_POINTS
-/* [any process] */
-void mpm_crash_point(const char *name);
-#define MPM_CRASH_POINT(name) mpm_crash_point(name)
-#else
-#define MPM_CRASH_POINT(name) ((void)0)
-#endif
 
 /* ---- sizes --------------------------------------------------------------- */
 
@@ -182,6 +158,9 @@ typedef struct mpm_heap {
 
 /* [any process] Is this range inside what the file is known to have? */
 bool mpm_heap_has(mpm_heap *h, uint64_t offset, uint64_t bytes);
+/* [any process] So many things of that size, but no more than the file has
+ * room for: what counts them may be damaged. */
+uint64_t mpm_heap_most(mpm_heap *h, uint64_t count, uint64_t bytes);
 /* [any process] Address of a range, NULL if it isn't all there, isn't aligned
  * to words, or lies in the header.  The only way from offset to pointer. */
 void *mpm_at(mpm_heap *h, mpm_off offset, uint64_t bytes);
@@ -464,13 +443,16 @@ const char *mpm_store_check(mpm_store *s, uint64_t *unreached);
 
 /* [any process] Makes sure of a lease and a shard. */
 mpm_status mpm_shard_own(mpm_store *s);
+/* [any process] How many shards there are, the shared one included. */
+uint64_t mpm_shard_count(mpm_store *s);
 /* [any process] The shard of that index, NULL if there is none. */
 mpm_shard *mpm_shard_at(mpm_store *s, uint64_t index);
 /* [any process] Words of a chunk of the word space; 0: there is none. */
 uint64_t mpm_shard_chunk_words(mpm_store *s, uint64_t chunk);
-/* [any process] A chunk's, and a cell's words in a shard; NULL if never touched
- * there. */
-mpm_word *mpm_shard_chunk(mpm_store *s, mpm_shard *shard, uint64_t chunk);
+/* [any process] So many words of a chunk, and a cell's words, in a shard; NULL
+ * if never touched there. */
+mpm_word *mpm_shard_chunk(mpm_store *s, mpm_shard *shard, uint64_t chunk,
+                          uint64_t count);
 mpm_word *mpm_shard_cell(mpm_store *s, mpm_shard *shard, uint64_t words,
                          uint64_t count);
 /* [lock held] The same, making the chunk if it is missing. */
@@ -488,6 +470,8 @@ bool mpm_shard_is_declared(mpm_store *s, uint64_t family, uint64_t birth);
  * declared it; NULL: there is none. */
 mpm_shard *mpm_shard_declarer(mpm_store *s, mpm_id family);
 
+/* [any process] How many family records there are, dead ones included. */
+uint64_t mpm_family_count(mpm_store *s);
 /* [any process] The record, NULL if it isn't there (not: if it is dead). */
 mpm_family *mpm_family_at(mpm_store *s, uint64_t index);
 mpm_series *mpm_series_at(mpm_store *s, uint64_t index);
@@ -525,18 +509,27 @@ mpm_status mpm_family_copy(mpm_store *s, mpm_id id, mpm_shape **shape,
 /* [pure] Are all lengths of a copied block inside it? */
 bool mpm_shape_is_valid(const mpm_shape *shape, uint64_t bytes);
 bool mpm_help_is_valid(const mpm_help *help, uint64_t bytes);
-/* [pure] The parts of a valid shape: string i of 2 + labels + states. */
-const double *mpm_shape_bounds(const mpm_shape *shape);
-const char *mpm_shape_string(const mpm_shape *shape, uint32_t i,
-                             uint32_t *length);
-/* [pure] Words of one cell of this shape. */
-uint32_t mpm_shape_words(const mpm_shape *shape);
-
 /* A string with its length; not terminated. */
 typedef struct {
     const char *bytes;
     uint32_t length;
 } mpm_string;
+
+/* The strings of a block one after the other. */
+typedef struct {
+    const uint32_t *length;
+    const char *bytes;
+} mpm_strings;
+/* [pure] The next one; there must be one. */
+mpm_string mpm_strings_next(mpm_strings *at);
+
+/* [pure] The parts of a valid shape; its strings: registry, name, labels,
+ * states. */
+const double *mpm_shape_bounds(const mpm_shape *shape);
+mpm_strings mpm_shape_strings(const mpm_shape *shape);
+mpm_string mpm_shape_name(const mpm_shape *shape);
+/* [pure] Words of one cell of this shape. */
+uint32_t mpm_shape_words(const mpm_shape *shape);
 
 /* Every label value of the series that takes what a full family can't. */
 #define MPM_OVERFLOW "__overflow__"
@@ -564,44 +557,14 @@ mpm_status mpm_series_remove(mpm_store *s, mpm_id id);
  * tidied up by the next who has it. */
 void mpm_series_remove_like(mpm_store *s, mpm_id family,
                             const mpm_string *values, uint32_t count);
+/* [lock held] Lets a counter show zero from now on: its base, in the shared
+ * shard, is what readers subtract, and only moves up. */
+mpm_status mpm_series_reset(mpm_store *s, const mpm_shape *shape, mpm_id id);
 /* [lock held] Frees what a record that isn't live still has, and chains it. */
 void mpm_series_mend(mpm_store *s, mpm_series *series, uint64_t index);
 /* [lock held] Makes every derived word anew from the records: after a death
  * inside the lock, or if they are untidy. */
 mpm_status mpm_catalog_rebuild(mpm_heap *h, bool died);
-
-/* ---- walks over the series of a family ------------------------------------ */
-
-/* [any process] A walk over the series of one family, in the order of their
- * slots, skipping what was born after it began. */
-typedef struct {
-    mpm_store *store;
-    mpm_family *family;
-    uint64_t birth, limit;
-    uint64_t slot;      /* UINT64_MAX before the first step */
-    mpm_series *series; /* the one that the walk stands on, and its id */
-    mpm_id id;
-    mpm_label_text *text; /* a copy of its text, valid until the next step */
-    uint64_t capacity;
-} mpm_walk;
-
-/* [any process] */
-void mpm_walk_begin(mpm_walk *w, mpm_store *s, mpm_id family);
-/* [any process] False: no more. */
-bool mpm_walk_next(mpm_walk *w);
-/* [any process] Is what was read since the last step that same series' own?
- * A series without words (Info) is all text, and that was copied whole: one
- * that was replaced since is not dropped, for the walk is past its slot. */
-bool mpm_walk_holds(const mpm_walk *w);
-/* [any process] */
-void mpm_walk_end(mpm_walk *w);
-/* [pure] Has a valid text these label values?  NULL bytes: any value. */
-bool mpm_text_has(const mpm_label_text *text, const mpm_string *values,
-                  uint32_t count);
-/* [pure] String i of a valid text: label values, then Info's own. */
-const char *mpm_text_string(const mpm_label_text *text, uint32_t i,
-                            uint32_t *length);
-const char *mpm_text_pairs(const mpm_label_text *text);
 
 /* ---- cells --------------------------------------------------------------- */
 
@@ -635,6 +598,7 @@ typedef struct {
     /* Histogram: added up, not cumulative, and one shard's; of the reader's. */
     uint64_t *buckets, *scratch;
     struct mpm_columns *columns; /* of a scrape; NULL: each cell looked up */
+    struct mpm_budget *budget;   /* likewise; NULL: none */
 } mpm_reading;
 
 /* One process's part of a gauge with mode all or liveall. */
@@ -728,38 +692,10 @@ typedef struct {
  * opened ref.  Any status but MPM_OK: it is not noted, which harms nothing. */
 mpm_status mpm_exemplar_note(mpm_store *s, mpm_ref *ref, uint32_t part,
                              const mpm_exemplar *exemplar);
-/* [any process] The newest of all processes; false: there is none. */
-bool mpm_exemplar_read(mpm_store *s, mpm_kind kind, uint32_t count,
-                       mpm_series *series, uint64_t birth, uint32_t part,
-                       mpm_exemplar *newest);
 /* [pure] Words of the range of such slots, for a series of `count` words. */
 uint64_t mpm_exemplar_words(mpm_kind kind, uint32_t count, unsigned size);
 /* [pure] Which bucket an observation falls into. */
 uint32_t mpm_bucket_of(const double *bounds, uint32_t count, double x);
-
-/* ---- what one series shows ------------------------------------------------ */
-
-/* [any process] Where the cells of a scrape's series lie in all shards, looked
- * up once for neighbours.  NULL: no memory, and each is looked up. */
-struct mpm_columns *mpm_columns_new(mpm_store *s);
-void mpm_columns_free(struct mpm_columns *columns);
-/* [any process] Reads one series over all shards; `buckets`, `scratch` and
- * `columns` are the caller's. */
-void mpm_series_read(mpm_store *s, const mpm_shape *shape, mpm_series *series,
-                     uint64_t birth, mpm_reading *into);
-/* [any process] Reads what one shard alone counted, as written: what a reset
- * subtracts is no shard's part.  False: it shows nothing of the series, or the
- * series is of the shared shard. */
-bool mpm_series_read_shard(mpm_store *s, const mpm_shape *shape,
-                           mpm_series *series, uint64_t birth, uint64_t shard,
-                           mpm_reading *into);
-/* [lock held] Lets a counter show zero from now on: its base, in the shared
- * shard, is what readers subtract, and only moves up. */
-mpm_status mpm_series_reset(mpm_store *s, const mpm_shape *shape, mpm_id id);
-/* [any process] The samples of a gauge with mode all or liveall, one a pid, in
- * memory of the caller's own; returns how many. */
-size_t mpm_series_parts(mpm_store *s, const mpm_shape *shape,
-                        mpm_series *series, uint64_t birth, mpm_part **parts);
 
 /* ---- words copied in and out --------------------------------------------- */
 
@@ -773,6 +709,6 @@ void mpm_copy_in(mpm_word *to, const void *from, uint64_t bytes);
 void *mpm_block_copy(mpm_heap *h, mpm_off block, uint64_t limit, void *reuse,
                      uint64_t *capacity);
 
-#include "page.h" /* needs stores and families */
+#include "scrape.h" /* needs all of this */
 
 #endif

@@ -83,6 +83,15 @@ mpm_heap_has(mpm_heap *h, uint64_t offset, uint64_t bytes)
     return offset <= size && bytes <= size - offset;
 }
 
+uint64_t
+mpm_heap_most(mpm_heap *h, uint64_t count, uint64_t bytes)
+{
+    if (count > mpm_load_relaxed(&h->known) / bytes)
+        mpm_heap_has(h, 0, h->reserve); /* how far does it reach now? */
+    uint64_t most = mpm_load_relaxed(&h->known) / bytes;
+    return count < most ? count : most;
+}
+
 void *
 mpm_at(mpm_heap *h, mpm_off offset, uint64_t bytes)
 {
@@ -363,7 +372,7 @@ name(mpm_journal *line, uint64_t block, uint64_t where, uint64_t cls)
 {
     mpm_store_release(&line->where, where);
     mpm_store_release(&line->cls, cls);
-    mpm_store_release(&line->block, block);
+    mpm_store_release(&line->block, MPM_MUTANT("journal.none") ? 0 : block);
 }
 
 mpm_status

@@ -42,7 +42,7 @@ mpm_epoch(void)
 {
     mpm_check(epoch_page != NULL);
     if (*epoch_page == 0)
-        *epoch_page = ++last_epoch;
+        *epoch_page = MPM_MUTANT("fork.unseen") ? last_epoch : ++last_epoch;
     return *epoch_page;
 }
 
@@ -128,6 +128,8 @@ mpm_lease_is_alive(mpm_heap *h, uint64_t lease)
     if (mpm_load_acquire(&h->epoch) == *mpm_epoch_word &&
         lease == mpm_load_acquire(&h->lease))
         return true;
+    if (MPM_MUTANT("lease.dead"))
+        return false;
     if (!mpm_sys_is(h->fd, h->device, h->inode))
         return true;
     if (mpm_sys_is_locked(h->fd, MPM_BYTE_LEASES + lease, &locked) != MPM_OK)
@@ -148,7 +150,8 @@ try_lock(mpm_heap *h)
         /* One's own number while not inside: damage, or a repair that could
          * not be finished.  It can only be taken like a dead one's. */
         return MPM_DIED;
-    if (owner != 0 && mpm_lease_is_alive(h, owner))
+    if (owner != 0 &&
+        (mpm_lease_is_alive(h, owner) || MPM_MUTANT("lock.poisoned")))
         return MPM_BUSY;
     bool died = owner != 0;
     /* What a store's process left half done only a store's can make whole. */
@@ -191,7 +194,8 @@ mpm_lock_acquire(mpm_heap *h)
     status = lock_patiently(h);
     if (status == MPM_BUSY)
         return status;
-    bool died = status == MPM_DIED;
+    bool died = status == MPM_DIED && !MPM_MUTANT("repair.none");
+    status = MPM_OK;
     h->gave_up = 0;
     h->inside = true;
     h->takes = 0;

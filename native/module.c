@@ -296,7 +296,8 @@ execute(PyObject *module)
         PyModule_AddObjectRef(module, "StoreError", state->error) != 0 ||
         PyModule_AddObjectRef(module, "StoreLayoutError",
                               state->layout_error) != 0 ||
-        PyModule_AddIntConstant(module, "LAYOUT", MPM_LAYOUT) != 0)
+        PyModule_AddIntConstant(module, "LAYOUT", MPM_LAYOUT) != 0 ||
+        PyModule_AddStringConstant(module, "BUILT_FOR", MPM_BUILT_FOR) != 0)
         return -1;
     state->store_type = make_store_type(module);
     state->family_type = make_family_type(module);

@@ -111,19 +111,19 @@ store_detach(PyObject *op, PyObject *unused)
 /* ---- the catalog --------------------------------------------------------- */
 
 static PyObject *
-string_of(const mpm_shape *shape, uint32_t i)
+next_string(mpm_strings *strings)
 {
-    uint32_t length;
-    const char *bytes = mpm_shape_string(shape, i, &length);
-    return PyUnicode_DecodeUTF8(bytes, (Py_ssize_t)length, "replace");
+    mpm_string next = mpm_strings_next(strings);
+    return PyUnicode_DecodeUTF8(next.bytes, (Py_ssize_t)next.length, "replace");
 }
 
+/* The next so many as a tuple. */
 static PyObject *
-strings_of(const mpm_shape *shape, uint32_t first, uint32_t count)
+next_strings(mpm_strings *strings, uint32_t count)
 {
     PyObject *tuple = PyTuple_New((Py_ssize_t)count);
     for (uint32_t i = 0; tuple != NULL && i < count; i++) {
-        PyObject *text = string_of(shape, first + i);
+        PyObject *text = next_string(strings);
         if (text == NULL)
             Py_CLEAR(tuple);
         else
@@ -147,24 +147,39 @@ bounds_of(const mpm_shape *shape)
     return tuple;
 }
 
+/* The rows, unless only of a damaged store there could be so many. */
+static PyObject *
+whole_or_error(const store_object *self, PyObject *rows,
+               const mpm_budget *budget)
+{
+    if (rows == NULL || budget->left != 0)
+        return rows;
+    Py_DECREF(rows);
+    return raise_status(self->state, MPM_EDAMAGED, "reading");
+}
+
 /* (index, birth, declared, kind, mode, flags, registry, name, documentation,
  * unit, labelnames, bounds, states); the stub's FamilyRow. */
 static PyObject *
-describe(mpm_store *s, mpm_id id, uint64_t declared)
+describe(mpm_store *s, mpm_id id, uint64_t declared, mpm_budget *budget)
 {
     mpm_shape *shape;
     mpm_help *help;
     if (mpm_family_copy(s, id, &shape, &help) != MPM_OK)
         return Py_NewRef(Py_None);
+    mpm_budget_spend(budget, shape->bytes + help->bytes);
     const char *text = (const char *)(help + 1);
+    mpm_strings strings = mpm_shape_strings(shape);
+    PyObject *registry = next_string(&strings), *name = next_string(&strings);
+    PyObject *labelnames = next_strings(&strings, shape->labels);
+    PyObject *states = next_strings(&strings, shape->states);
     PyObject *row = Py_BuildValue(
         "(KKKIIINNNNNNN)", id.index, id.birth, declared, shape->kind,
-        shape->mode, shape->flags, string_of(shape, 0), string_of(shape, 1),
+        shape->mode, shape->flags, registry, name,
         PyUnicode_DecodeUTF8(text, (Py_ssize_t)help->help, "replace"),
         PyUnicode_DecodeUTF8(text + help->help, (Py_ssize_t)help->unit,
                              "replace"),
-        strings_of(shape, 2, shape->labels), bounds_of(shape),
-        strings_of(shape, 2 + shape->labels, shape->states));
+        labelnames, bounds_of(shape), states);
     free(shape);
     free(help);
     return row;
@@ -176,20 +191,24 @@ PyDoc_STRVAR(catalog_doc, "catalog($self, /)\n--\n\n"
 static PyObject *
 store_catalog(PyObject *op, PyObject *unused)
 {
-    mpm_store *s = &((store_object *)op)->store;
-    uint64_t families = mpm_load_acquire(&s->root->families);
+    store_object *self = (store_object *)op;
+    mpm_store *s = &self->store;
+    mpm_budget budget = mpm_budget_of(&s->heap);
+    uint64_t families = mpm_family_count(s);
     PyObject *rows = PyList_New(0);
-    for (uint64_t i = 0; rows != NULL && i < families; i++) {
+    for (uint64_t i = 0; rows != NULL && i < families && budget.left != 0;
+         i++) {
         mpm_family *f = mpm_family_at(s, i);
         mpm_id id = {i, f == NULL ? 0 : mpm_load_acquire(&f->birth)};
         if (id.birth == 0)
             continue;
-        PyObject *row = describe(s, id, mpm_load_acquire(&f->declared));
+        PyObject *row =
+            describe(s, id, mpm_load_acquire(&f->declared), &budget);
         if (row == NULL || (row != Py_None && PyList_Append(rows, row) != 0))
             Py_CLEAR(rows);
         Py_XDECREF(row);
     }
-    return rows;
+    return whole_or_error(self, rows, &budget);
 }
 
 /* Reads pairs (index, birth) into memory of its own; NULL with an exception. */
@@ -277,27 +296,10 @@ store_render(PyObject *op, PyObject *args)
 }
 
 static PyObject *
-text_strings(const mpm_label_text *text, uint32_t first, uint32_t count)
-{
-    PyObject *tuple = PyTuple_New((Py_ssize_t)count);
-    for (uint32_t i = 0; tuple != NULL && i < count; i++) {
-        uint32_t length;
-        const char *bytes = mpm_text_string(text, first + i, &length);
-        PyObject *value =
-            PyUnicode_DecodeUTF8(bytes, (Py_ssize_t)length, "replace");
-        if (value == NULL)
-            Py_CLEAR(tuple);
-        else
-            PyTuple_SetItem(tuple, (Py_ssize_t)i, value);
-    }
-    return tuple;
-}
-
-static PyObject *
-parts_of(mpm_store *s, const mpm_shape *shape, const mpm_walk *w)
+parts_of(const mpm_shape *shape, const mpm_walk *w)
 {
     mpm_part *parts;
-    size_t count = mpm_series_parts(s, shape, w->series, w->id.birth, &parts);
+    size_t count = mpm_series_parts(w, shape, &parts);
     PyObject *list = PyList_New(0);
     for (size_t i = 0; list != NULL && i < count; i++) {
         PyObject *pair = Py_BuildValue("(Kd)", parts[i].pid, parts[i].value);
@@ -324,7 +326,7 @@ buckets_of(const mpm_shape *shape, const mpm_reading *reading)
 
 /* Pairs of a part and its exemplar (text, value, time); None: never any. */
 static PyObject *
-exemplars_of(mpm_store *s, const mpm_shape *shape, const mpm_walk *w)
+exemplars_of(const mpm_shape *shape, const mpm_walk *w)
 {
     uint32_t parts = shape->kind == MPM_HISTOGRAM ? shape->bounds
                      : shape->kind == MPM_COUNTER ? 1
@@ -332,8 +334,7 @@ exemplars_of(mpm_store *s, const mpm_shape *shape, const mpm_walk *w)
     PyObject *list = PyList_New(0);
     for (uint32_t i = 0; list != NULL && i < parts; i++) {
         mpm_exemplar e;
-        if (!mpm_exemplar_read(s, (mpm_kind)shape->kind, mpm_shape_words(shape),
-                               w->series, w->id.birth, i, &e))
+        if (!mpm_exemplar_read(w, shape, i, &e))
             continue;
         PyObject *row = Py_BuildValue("(Iy#dd)", i, e.text, (Py_ssize_t)e.bytes,
                                       e.value, e.time);
@@ -363,17 +364,18 @@ series_row(mpm_store *s, const mpm_shape *shape, const mpm_walk *w,
     } else if (shape->kind == MPM_HISTOGRAM) {
         SET_REF(buckets, buckets_of(shape, reading));
     } else if (shape->kind == MPM_GAUGE_MODE && mode == MPM_MODE_ALL && whole) {
-        SET_REF(parts, parts_of(s, shape, w));
+        SET_REF(parts, parts_of(shape, w));
     } else if (shape->kind == MPM_GAUGE_MODE && !reading->written) {
         SET_REF(value, Py_NewRef(Py_None));
     } else if (shape->kind == MPM_GAUGE_MODE && mode == MPM_MODE_MOSTRECENT) {
         SET_REF(count, PyFloat_FromDouble(reading->time));
     }
-    return Py_BuildValue(
-        "(NNdNNNNN)", text_strings(w->text, 0, w->text->values),
-        text_strings(w->text, w->text->values, 2 * w->text->info), created,
-        value, count, buckets, parts,
-        whole ? exemplars_of(s, shape, w) : PyList_New(0));
+    mpm_strings strings = mpm_text_strings(w->text);
+    PyObject *values = next_strings(&strings, w->text->values);
+    PyObject *info = next_strings(&strings, 2 * w->text->info);
+    return Py_BuildValue("(NNdNNNNN)", values, info, created, value, count,
+                         buckets, parts,
+                         whole ? exemplars_of(shape, w) : PyList_New(0));
 }
 
 PyDoc_STRVAR(read_doc,
@@ -384,7 +386,8 @@ PyDoc_STRVAR(read_doc,
 static PyObject *
 store_read(PyObject *op, PyObject *args)
 {
-    mpm_store *s = &((store_object *)op)->store;
+    store_object *self = (store_object *)op;
+    mpm_store *s = &self->store;
     unsigned long long index, birth, shard = 0;
     mpm_shape *shape;
     mpm_help *help;
@@ -395,15 +398,19 @@ store_read(PyObject *op, PyObject *args)
     PyObject *rows = PyList_New(0);
     if (rows == NULL || mpm_family_copy(s, id, &shape, &help) != MPM_OK)
         return rows;
-    mpm_reading reading = {0};
+    mpm_budget budget = mpm_budget_of(&s->heap);
+    mpm_reading reading = {.budget = &budget};
     reading.buckets = calloc(2 * (size_t)shape->bounds + 1, 8);
-    if (reading.buckets == NULL) {
+    if (reading.buckets != NULL) {
+        reading.scratch = reading.buckets + shape->bounds;
+    } else {
         Py_CLEAR(rows);
         PyErr_NoMemory();
     }
-    reading.scratch = reading.buckets + shape->bounds;
-    mpm_walk_begin(&w, s, id);
+    mpm_walk_begin(&w, s, id, &budget);
     while (rows != NULL && mpm_walk_next(&w)) {
+        if (w.text->values != shape->labels)
+            continue; /* damage */
         if (shard == 0)
             mpm_series_read(s, shape, w.series, w.id.birth, &reading);
         else if (!mpm_series_read_shard(s, shape, w.series, w.id.birth, shard,
@@ -419,7 +426,7 @@ store_read(PyObject *op, PyObject *args)
     free(reading.buckets);
     free(shape);
     free(help);
-    return rows;
+    return whole_or_error(self, rows, &budget);
 }
 
 /* ---- what is private ----------------------------------------------------- */
@@ -575,6 +582,8 @@ store_check(PyObject *op, PyObject *unused)
         return raise_status(self->state, status, "checking");
     const char *broken = mpm_store_check(s, &unreached);
     mpm_lock_release(&s->heap);
+    if (broken == NULL && unreached != 0) /* here no user has blocks */
+        broken = "blocks that nothing links";
     return broken == NULL ? Py_NewRef(Py_None) : PyUnicode_FromString(broken);
 }
 

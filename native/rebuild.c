@@ -131,7 +131,9 @@ mpm_catalog_rebuild(mpm_heap *h, bool died)
     uint64_t families = mpm_load_acquire(&root->families);
     for (uint64_t i = 0; i < families && status == MPM_OK; i++) {
         mpm_family *f = mpm_family_at(s, i);
-        if (mpm_load_acquire(&f->birth) != 0)
+        if (f == NULL)
+            status = MPM_EDAMAGED;
+        else if (mpm_load_acquire(&f->birth) != 0)
             status = rebuild_slots(s, f);
     }
     MPM_CRASH_POINT("rebuild.done");

@@ -85,7 +85,8 @@ claim_range(mpm_store *s, mpm_ref *ref)
         s->refs_size = size;
     }
     mpm_ref **first = &s->refs[index];
-    while (*first != NULL && (*first)->series.birth != ref->series.birth) {
+    while (*first != NULL && !MPM_MUTANT("range.unclaimed") &&
+           (*first)->series.birth != ref->series.birth) {
         mpm_status status = go_scratch(s, *first);
         if (status != MPM_OK)
             return status;
@@ -286,12 +287,14 @@ mpm_ref_write_shared(mpm_store *s, mpm_ref *ref, mpm_write how, uint64_t bits)
     } else {
         /* First the hazard, then the look: who removes the series and gives
          * its words to another clears the birth, then looks for hazards. */
-        mpm_exchange_seq_cst(&s->shard->hazard, ref->series.birth);
+        if (!MPM_MUTANT("hazard.unnamed"))
+            mpm_exchange_seq_cst(&s->shard->hazard, ref->series.birth);
         MPM_CRASH_POINT("cell.shared.named");
         if (mpm_load_seq_cst(&ref->record->birth) != ref->series.birth) {
             mpm_store_release(&s->shard->hazard, 0);
             return;
         }
+        MPM_CRASH_POINT("cell.shared.seen");
     }
     if (how == MPM_SET)
         mpm_store_release(&cell[1], bits);

@@ -38,14 +38,17 @@ mpm_series_remove_like(mpm_store *s, mpm_id family, const mpm_string *values,
                        uint32_t count)
 {
     mpm_walk w;
+    bool patient = true; /* waits once, not for each series */
+    mpm_budget budget = mpm_budget_of(&s->heap);
     if (family.birth == 0) /* not declared yet */
         return;
     (void)mpm_shard_own(s); /* goes on without one, too */
-    mpm_walk_begin(&w, s, family);
+    mpm_walk_begin(&w, s, family, &budget);
     while (mpm_walk_next(&w)) {
         if (!mpm_text_has(w.text, values, count))
             continue;
-        if (mpm_lock_acquire(&s->heap) == MPM_OK) {
+        patient = patient && mpm_lock_acquire(&s->heap) == MPM_OK;
+        if (patient) {
             mpm_series_remove(s, w.id);
             mpm_lock_release(&s->heap);
         } else {

@@ -41,15 +41,11 @@ strings_of(const mpm_label_text *text)
     return text->values + 2 * text->info;
 }
 
-const char *
-mpm_text_string(const mpm_label_text *text, uint32_t i, uint32_t *length)
+mpm_strings
+mpm_text_strings(const mpm_label_text *text)
 {
     const uint32_t *lengths = lengths_of(text);
-    const char *bytes = (const char *)(lengths + strings_of(text));
-    for (uint32_t k = 0; k < i; k++)
-        bytes += lengths[k];
-    *length = lengths[i];
-    return bytes;
+    return (mpm_strings){lengths, (const char *)(lengths + strings_of(text))};
 }
 
 const char *
@@ -64,23 +60,26 @@ mpm_text_has(const mpm_label_text *text, const mpm_string *values,
 {
     if (text->values != count)
         return false;
-    const uint32_t *lengths = lengths_of(text);
-    const char *bytes = (const char *)(lengths + strings_of(text));
-    for (uint32_t i = 0; i < count; bytes += lengths[i++])
+    mpm_strings strings = mpm_text_strings(text);
+    for (uint32_t i = 0; i < count; i++) {
+        mpm_string value = mpm_strings_next(&strings);
         if (values[i].bytes != NULL &&
-            (lengths[i] != values[i].length ||
-             memcmp(bytes, values[i].bytes, lengths[i]) != 0))
+            (value.length != values[i].length ||
+             memcmp(value.bytes, values[i].bytes, value.length) != 0))
             return false;
+    }
     return true;
 }
 
 static bool
 text_is_valid(const mpm_label_text *text)
 {
-    uint64_t bytes = text->bytes, strings = text->values;
-    strings += 2 * (uint64_t)text->info;
+    uint64_t bytes = text->bytes;
+    if (bytes < sizeof *text)
+        return false; /* what follows isn't there */
+    uint64_t strings = text->values + 2 * (uint64_t)text->info;
     uint64_t used = sizeof *text + 4 * strings;
-    if (bytes < sizeof *text || used > bytes || text->split > text->pairs)
+    if (used > bytes || text->split > text->pairs)
         return false;
     for (uint64_t i = 0; i < strings; i++)
         used += lengths_of(text)[i];
@@ -434,9 +433,11 @@ mpm_series_replace(mpm_store *s, mpm_id family, const mpm_shape *shape,
     if (status != MPM_OK)
         return status;
     before = mpm_series_at(s, old.index);
+    mpm_family *f = mpm_family_at(s, family.index);
+    if (before == NULL || f == NULL)
+        return MPM_EDAMAGED;
     uint64_t slot = mpm_load_acquire(&before->place) & UINT32_MAX;
-    mpm_word *entry = mpm_table_at(
-        &s->heap, &mpm_family_at(s, family.index)->slot, MPM_OFFSETS, slot);
+    mpm_word *entry = mpm_table_at(&s->heap, &f->slot, MPM_OFFSETS, slot);
     mpm_label_text *text = mpm_text_make(shape, values, info, pairs);
     if (text == NULL)
         return MPM_EPRIVATE;
@@ -453,6 +454,7 @@ mpm_series_replace(mpm_store *s, mpm_id family, const mpm_shape *shape,
         goto free;
     }
     MPM_CRASH_POINT("series.replacing");
+    MPM_MISPLACED("info.gap", mpm_store_release(entry, MPM_SLOT_FREE));
     mpm_store_release(entry, made.index + 1); /* the commit */
     MPM_CRASH_POINT("series.replaced");
     mpm_index_remove(s, before, old.index);
@@ -500,10 +502,11 @@ mpm_series_mend(mpm_store *s, mpm_series *series, uint64_t index)
 /* ---- walking ------------------------------------------------------------- */
 
 void
-mpm_walk_begin(mpm_walk *w, mpm_store *s, mpm_id family)
+mpm_walk_begin(mpm_walk *w, mpm_store *s, mpm_id family, mpm_budget *budget)
 {
     memset(w, 0, sizeof *w);
     w->store = s;
+    w->budget = budget;
     w->family = mpm_family_at(s, family.index);
     w->birth = family.birth;
     w->slot = UINT64_MAX;
@@ -533,6 +536,7 @@ read_slot(mpm_walk *w, const mpm_word *entry, uint64_t e)
     if (copy == NULL)
         return CHANGED;
     w->text = copy;
+    mpm_budget_spend(w->budget, w->text->bytes);
     /* The slot first: the record may be another's by now, or be in the making
      * for this very slot (tests/models/test_catalog.py). */
     if (mpm_load_acquire(entry) != e ||
@@ -550,7 +554,8 @@ mpm_walk_next(mpm_walk *w)
     if (w->family == NULL)
         return false;
     for (w->slot++; mpm_load_acquire(&w->family->birth) == w->birth &&
-                    w->slot < mpm_load_acquire(&w->family->slots);
+                    w->slot < mpm_load_acquire(&w->family->slots) &&
+                    mpm_budget_spend(w->budget, sizeof(mpm_series));
          w->slot++) {
         mpm_word *entry =
             mpm_table_at(h, &w->family->slot, MPM_OFFSETS, w->slot);

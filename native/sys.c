@@ -314,11 +314,32 @@ mpm_sys_try_lock(int fd, uint64_t byte, bool posix, bool *locked)
 /* ---- tests --------------------------------------------------------------- */
 
 #ifdef MPM_CRASH_POINTS
-/* MPM_CRASH_AT=NAME or NAME:N dies at the first or the N-th passage. */
+#define NAP 200000 /* ns */
+
+/* MPM_CRASH_PAUSE=N: sleeps at every N-th point, on average. */
+static void
+pause_sometimes(void)
+{
+    static uint64_t state;
+    const char *every = getenv("MPM_CRASH_PAUSE");
+    uint64_t n = every == NULL ? 0 : strtoull(every, NULL, 10);
+    if (n == 0)
+        return;
+    if (state == 0)
+        state = mpm_sys_monotonic_ns(); /* Knuth's MMIX from here on */
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    if ((state >> 33) % n == 0)
+        mpm_sys_sleep(NAP);
+}
+
+/* MPM_CRASH_AT=NAME or NAME:N dies at the first or the N-th passage, a child
+ * at its own. */
 void
 mpm_crash_point(const char *name)
 {
     static unsigned long passages;
+    static pid_t counted;
+    pause_sometimes();
     const char *at = getenv("MPM_CRASH_AT");
     size_t length = strlen(name);
     if (at == NULL || strncmp(at, name, length) != 0 ||
@@ -326,7 +347,19 @@ mpm_crash_point(const char *name)
         return;
     unsigned long wanted =
         at[length] == ':' ? strtoul(at + length + 1, NULL, 10) : 1;
+    if (counted != getpid())
+        passages = 0;
+    counted = getpid();
     if (++passages == wanted)
-        kill(getpid(), SIGKILL);
+        kill(counted, SIGKILL);
+}
+#endif
+
+#ifdef MPM_MUTANTS
+bool
+mpm_mutant(const char *name)
+{
+    const char *mutant = getenv("MPM_MUTANT");
+    return mutant != NULL && strcmp(mutant, name) == 0;
 }
 #endif

@@ -65,6 +65,7 @@ typedef struct {
     mpm_buffer arena;   /* their bytes */
     mpm_buffer *out;
     mpm_buffer later; /* 0.0.4 shows _created as a family of its own */
+    size_t limit;     /* of both together */
     mpm_reading reading;
 } rendering;
 
@@ -121,8 +122,12 @@ add_sample(rendering *r, mpm_buffer *b, const mpm_label_text *text,
 {
     const char *pairs = mpm_text_pairs(text);
     uint32_t split = extra == NULL ? text->pairs : text->split;
-    bool of_shard = r->who.length != 0,
-         more = text->pairs != 0 || extra != NULL;
+    bool of_shard = r->who.length != 0;
+    bool more = text->pairs != 0 || extra != NULL;
+    if (r->out->length + r->later.length > r->limit)
+        r->reading.budget->left = 0; /* so the walk ends, too */
+    if (r->reading.budget->left == 0)
+        return;
     add_string(b, r->name);
     add_string(b, suffix);
     if (of_shard || more) {
@@ -211,9 +216,7 @@ add_counted(rendering *r, const mpm_walk *w, mpm_string suffix,
     add_sample(r, r->out, w->text, suffix, extra);
     add_float(r->out, value);
     if (r->format == MPM_OPENMETRICS && r->label.length == 0 &&
-        mpm_exemplar_read(r->store, (mpm_kind)r->shape->kind,
-                          mpm_shape_words(r->shape), w->series, w->id.birth,
-                          part, &e))
+        mpm_exemplar_read(w, r->shape, part, &e))
         add_exemplar(r, &e);
     ADD(r->out, "\n");
 }
@@ -256,8 +259,7 @@ static void
 add_parts(rendering *r, const mpm_walk *w)
 {
     mpm_part *parts;
-    size_t count =
-        mpm_series_parts(r->store, r->shape, w->series, w->id.birth, &parts);
+    size_t count = mpm_series_parts(w, r->shape, &parts);
     mpm_buffer pair = {0};
     for (size_t i = 0; i < count; i++) {
         set_pair(r, &pair, STRING("pid"), parts[i].pid);
@@ -306,16 +308,14 @@ add_series(rendering *r, const mpm_walk *w)
 
 /* name="value" of the label that the samples of one series differ by. */
 static void
-add_extra(rendering *r, uint32_t i)
+add_extra(rendering *r, uint32_t i, mpm_strings *states)
 {
     mpm_buffer *b = &r->arena;
     if (r->shape->kind == MPM_HISTOGRAM) {
         ADD(b, "le=\"");
         add_float(b, mpm_shape_bounds(r->shape)[i]);
     } else {
-        mpm_string state;
-        state.bytes =
-            mpm_shape_string(r->shape, 2 + r->shape->labels + i, &state.length);
+        mpm_string state = mpm_strings_next(states);
         add_string(b, r->name);
         ADD(b, "=\"");
         mpm_escape(b, state.bytes, state.length, true);
@@ -327,9 +327,12 @@ static bool
 begin_family(rendering *r)
 {
     uint32_t count = r->shape->bounds + r->shape->states;
-    r->name.bytes = mpm_shape_string(r->shape, 1, &r->name.length);
+    mpm_strings strings = mpm_shape_strings(r->shape);
+    r->name = mpm_shape_name(r->shape);
     if (count == 0)
         return true;
+    for (uint32_t i = 0; i < 2 + r->shape->labels; i++)
+        mpm_strings_next(&strings);
     r->extras = calloc(count, sizeof *r->extras);
     uint64_t *buckets = calloc(2 * (size_t)count, sizeof *buckets);
     r->reading.buckets = buckets;
@@ -338,7 +341,7 @@ begin_family(rendering *r)
     r->reading.scratch = buckets + count;
     for (uint32_t i = 0; i < count; i++) {
         size_t before = r->arena.length;
-        add_extra(r, i);
+        add_extra(r, i, &strings);
         r->extras[i].length = (uint32_t)(r->arena.length - before);
     }
     const char *bytes = r->arena.bytes;
@@ -375,8 +378,8 @@ add_sum(rendering *r, const mpm_walk *w)
 static void
 add_shards(rendering *r, const mpm_walk *w)
 {
-    uint64_t shards = mpm_load_acquire(&r->store->root->shard_count);
-    for (uint64_t i = 1; i < shards && !r->out->failed; i++) {
+    uint64_t shards = mpm_shard_count(r->store);
+    for (uint64_t i = 1; i < shards && r->reading.budget->left != 0; i++) {
         if (!mpm_series_read_shard(r->store, r->shape, w->series, w->id.birth,
                                    i, &r->reading))
             continue;
@@ -389,7 +392,7 @@ static void
 add_all_series(rendering *r, mpm_id id)
 {
     mpm_walk w;
-    mpm_walk_begin(&w, r->store, id);
+    mpm_walk_begin(&w, r->store, id, r->reading.budget);
     while (mpm_walk_next(&w)) {
         size_t length = r->out->length, later = r->later.length;
         if (r->label.length != 0)
@@ -418,13 +421,18 @@ mpm_render(mpm_store *s, const mpm_id *families, size_t count,
            const mpm_page *page, mpm_buffer *out)
 {
     struct mpm_columns *columns = mpm_columns_new(s);
-    for (size_t i = 0; i < count && !out->failed; i++) {
+    mpm_budget budget = mpm_budget_of(&s->heap);
+    for (size_t i = 0; i < count && !out->failed && budget.left != 0; i++) {
         rendering r = {.store = s, .format = page->format, .out = out};
         r.created = page->created;
         r.label = page->shard;
         r.reading.columns = columns;
+        r.reading.budget = &budget;
+        r.limit =
+            MPM_SCRAPE_FREE + mpm_load_relaxed(&s->heap.known) * MPM_PAGE_TIMES;
         if (mpm_family_copy(s, families[i], &r.shape, &r.help) != MPM_OK)
             continue;
+        mpm_budget_spend(&budget, r.shape->bytes + r.help->bytes);
         if (!is_shown(&r)) {
             /* nothing: not even its header */
         } else if (begin_family(&r)) {
@@ -441,5 +449,7 @@ mpm_render(mpm_store *s, const mpm_id *families, size_t count,
         end_family(&r);
     }
     mpm_columns_free(columns);
+    if (budget.left == 0)
+        return MPM_EDAMAGED;
     return out->failed ? MPM_EPRIVATE : MPM_OK;
 }

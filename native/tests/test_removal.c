@@ -43,8 +43,9 @@ static unsigned
 count_shown(mpm_store *s, family f)
 {
     mpm_walk w;
+    mpm_budget budget = mpm_budget_of(&s->heap);
     unsigned shown = 0;
-    for (mpm_walk_begin(&w, s, f.id); mpm_walk_next(&w);)
+    for (mpm_walk_begin(&w, s, f.id, &budget); mpm_walk_next(&w);)
         shown++;
     mpm_walk_end(&w);
     return shown;
@@ -106,7 +107,8 @@ test_stopped_holder(void)
     hold(fd);
     mpm_id kept = {0, 0};
     mpm_walk w;
-    for (mpm_walk_begin(&w, &mine, mines.id); mpm_walk_next(&w);)
+    mpm_budget budget = mpm_budget_of(&mine.heap);
+    for (mpm_walk_begin(&w, &mine, mines.id, &budget); mpm_walk_next(&w);)
         kept = w.id;
     mpm_walk_end(&w);
     remove_like(&mine, mines, "1", "2");

@@ -26,7 +26,7 @@ _FORMATS = {"text": Format.TEXT, "openmetrics": Format.OPENMETRICS}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Does what the arguments say; returns the status to exit with."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         status: int = options.do(options)
     except OSError as error:
@@ -37,9 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="mpmetrics", description="Metrics of several processes.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    """What reads the arguments; each command's function is `do`."""
+    whole = argparse.ArgumentParser(prog="mpmetrics", description="Metrics of several processes.")
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="run a command, all its processes with one store")
     run.add_argument("--store", metavar="PATH", help="the store; else one is made up for the run")
@@ -85,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
 
     list_ = commands.add_parser("list", help="the stores made up for programs of this user")
     list_.set_defaults(do=_list)
-    return parser
+    return whole
 
 
 def _add_path(parser: argparse.ArgumentParser) -> None:
@@ -191,8 +192,8 @@ def _check(options: argparse.Namespace) -> int:
     print(f"  {len(rows.all_shown())} families shown, {numbers['series']:,} series")
     for row in rows.hidden():
         newer = rows.winner(row.id)
-        shown = "another" if newer is None else f"the {newer.type} {newer.name}"
-        print(f"  hidden: the {row.type} {row.name} with labels {row.labelnames}, by {shown}")
+        shown = "another" if newer is None else newer.shape
+        print(f"  hidden: {row.shape}; shown: {shown}")
     return 0 if broken is None else 1
 
 

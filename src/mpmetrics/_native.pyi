@@ -15,6 +15,7 @@ from .metrics import (
 )
 
 LAYOUT: Final[int]
+BUILT_FOR: Final[str]  # "", or what a build has for tests: crash points, mutants
 
 class StoreError(OSError): ...
 class StoreLayoutError(StoreError): ...

@@ -12,6 +12,8 @@ import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from prometheus_client import Metric
+
 from . import gaugemodes, names
 from ._native import Store
 
@@ -82,6 +84,15 @@ class Row:
         return ", ".join(words)
 
     @property
+    def is_sound(self) -> bool:
+        """Could somebody have declared it? Not everything that a damaged store has."""
+        try:
+            Metric(self.name, self.documentation, self.type, self.unit)
+        except ValueError:
+            return False
+        return True
+
+    @property
     def sample_names(self) -> tuple[str, ...]:
         return names.sample_names(self.type, self.name)
 
@@ -136,7 +147,8 @@ class Catalog:
     def _refresh(self) -> None:
         seen = self._store.declarations
         if seen != self._seen:
-            self._sort([Row(*row) for row in self._store.catalog()])
+            rows = [Row(*row) for row in self._store.catalog()]
+            self._sort([row for row in rows if row.is_sound])
             self._seen = seen
 
     def _sort(self, rows: list[Row]) -> None:

@@ -23,7 +23,7 @@ __all__ = ["Store", "StoreError", "current"]
 
 log = logging.getLogger("mpmetrics")
 
-_PARENT = "MPMETRICS_PARENT_STORE"  # PATH|PID:START of the process that set it
+_PARENT = "MPMETRICS_PARENT_STORE"  # PATH|NAME of the process that set it
 _KIND = "mpmetrics"  # what the folders are called that stores are made up in
 _MAX_SERIES = 100_000
 
@@ -153,12 +153,12 @@ def _parents() -> Store | None:
     """The store of the process that asked multiprocessing for this one."""
     makers = processes.makers()
     path, _, setter = os.environ.get(_PARENT, "").rpartition("|")
-    if path and setter in {f"{pid}:{start}" for pid, start in makers}:
+    if path and setter in makers:
         return _parents_at(path)
     # A forkserver begun before the store knows no variable.
     for folder in filter(runfiles.is_ours, runfiles.folders(_KIND)) if makers else ():
         for name in os.listdir(folder):
-            if name.startswith(tuple(f"{pid}-{start}-" for pid, start in makers)):
+            if name.startswith(tuple(f"{maker}-" for maker in makers)):
                 return _parents_at(f"{folder}/{name}")
     return None
 
@@ -178,8 +178,7 @@ def _parents_at(path: str) -> Store | None:
 def _announce() -> None:
     """Tells the multiprocessing children of this process, and nobody else, where its store is."""
     if _current is not None and _current.path is not None:
-        pid = os.getpid()
-        os.environ[_PARENT] = f"{_current.path}|{pid}:{processes.start_time(pid)}"
+        os.environ[_PARENT] = f"{_current.path}|{processes.name_of(os.getpid())}"
 
 
 # ---- leaving -------------------------------------------------------------------------------------

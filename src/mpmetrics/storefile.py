@@ -12,6 +12,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -56,6 +57,7 @@ def join(path: str, persist: bool, max_series: int) -> Store:
     One that no living process has starts afresh, unless `persist`. One of another layout is renamed
     to PATH.old, if nobody has it. Raises StoreError or OSError, saying why, if it can't be used.
     """
+    _sweep(path)
     for _ in range(_TRIES):
         try:
             store = _try(path, persist, max_series)
@@ -306,6 +308,16 @@ def make_whole(path: str, lay_out: Callable[[int], T], *, over: bool = False) ->
         os.close(fd)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+
+
+def _sweep(path: str) -> None:
+    """Removes what those left who were killed while they made a store for this path."""
+    folder, name = os.path.split(path)
+    left = re.compile(re.escape(name) + r"\.[0-9a-f]{16}\.new")
+    with contextlib.suppress(OSError):
+        for each in os.listdir(folder or "."):
+            if left.fullmatch(each):
+                remove_if_unused(os.path.join(folder, each))
 
 
 def in_memfd(lay_out: Callable[[int], T]) -> T:

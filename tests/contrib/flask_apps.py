@@ -427,7 +427,16 @@ def handled(library: Any) -> Asked:
     def view() -> str:
         raise ValueError("x")
 
-    return app, ["GET /wrong", "GET /nowhere"]
+    @app.errorhandler(500)
+    def broken(error: Exception) -> tuple[str, int]:
+        return "sorry", 503
+
+    @app.route("/broken")
+    @metrics.histogram("broken", "Whatever it is answered.")
+    def breaks() -> str:
+        raise KeyError("x")
+
+    return app, ["GET /wrong", "GET /nowhere", "GET /broken"]
 
 
 ALL = {

@@ -55,16 +55,18 @@ def push_add_delete(method: str, gateway: str) -> list[str]:
     return pages
 
 
-def write(method: str, folder: str, patched: bool) -> None:
-    """Each registry into a file of its own; what one writes over another is the last one's."""
+def write(method: str, folders: dict[str, str], patched: bool) -> None:
+    """Each registry into a folder of its own."""
     crew.count(method)
     with _patched(patched):
-        for which, registry in crew.REGISTRIES.items():
-            prometheus_client.write_to_textfile(str(Path(folder, f"{which}.prom")), registry)
+        for which, folder in folders.items():
+            path = str(Path(folder, "crew.prom"))
+            prometheus_client.write_to_textfile(path, crew.REGISTRIES[which])
 
 
-def send(method: str, port: int, which: str, tags: bool) -> None:
-    """One push of the graphite bridge."""
+def send(method: str, port: int) -> None:
+    """Each registry by the graphite bridge, with paths and with tags, one after the other."""
     crew.count(method)
-    bridge = GraphiteBridge(("127.0.0.1", port), crew.REGISTRIES[which], tags=tags)
-    bridge.push(prefix="shop")
+    for registry in crew.REGISTRIES.values():
+        for tags in (False, True):
+            GraphiteBridge(("127.0.0.1", port), registry, tags=tags).push(prefix="shop")

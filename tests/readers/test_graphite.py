@@ -20,22 +20,25 @@ def path(name: str, labels: dict[str, str], tags: bool) -> str:
     return "shop." + between.join([name, *words])
 
 
-@pytest.mark.parametrize("tags", [False, True], ids=["path", "tags"])
-@pytest.mark.parametrize("which", ["default", "named"])
-def test_sent(method: str, which: str, tags: bool) -> None:
+def received(listening: socket.socket) -> list[list[str]]:
+    """The words of each line of the next connection."""
+    connection, _ = listening.accept()
+    with connection, connection.makefile() as lines:
+        return [line.split() for line in lines]
+
+
+def test_sent(method: str) -> None:
     """Every sample, with the totals of all processes and the time of the push."""
     before = int(time.time())
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-        # What it sends waits in the socket until we look.
-        run("tests.readers.reading:send", method, port, which, tags)
         listening.settimeout(10)
-        connection, _ = listening.accept()
-        with connection, connection.makefile() as lines:
-            sent = [line.split() for line in lines]
-
-    crew = [line for line in sent if line[0].startswith("shop.crew_") and "_created" not in line[0]]
-    assert {path(name, labels, tags): value for name, labels, value in samples(which)} == {
-        name: float(value) for name, value, _ in crew
-    }
-    assert {True} == {before <= int(when) <= time.time() for _, _, when in crew}
+        # What it sends waits in the socket until we look.
+        run("tests.readers.reading:send", method, listening.getsockname()[1])
+        after = time.time()
+        for which in ("default", "named"):
+            for tags in (False, True):
+                truth = {path(name, labels, tags): v for name, labels, v in samples(which)}
+                sent = [line for line in received(listening) if re.match("shop.crew_", line[0])]
+                sent = [line for line in sent if "_created" not in line[0]]
+                assert truth == {name: float(value) for name, value, _ in sent}
+                assert {True} == {before <= int(when) <= after for _, _, when in sent}

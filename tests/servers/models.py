@@ -25,6 +25,8 @@ GUNICORN = {
     ),
     "gunicorn, max_requests": Model(f"mpmetrics run -- {G} --max-requests 40 app:wsgi"),
     "gunicorn, max_requests, preload": Model(f"{G} --preload --max-requests 40 app:wsgi"),
+    # The new application declares a histogram with other buckets.
+    "gunicorn, HUP": Model(f"mpmetrics run -- {G} app:wsgi"),
     "gunicorn, by a variable": Model(f"MPMETRICS_STORE=/dev/shm/shop {G} app:wsgi"),
     "gunicorn, by its configuration": Model(
         f"{G} app:wsgi",

@@ -1,0 +1,36 @@
+"""A process killed at each crash point of the core, while it does Python's part of the work."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from tests.programs import ROOT, run
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("crash_points", "nothing_left")]
+
+# From the sources: none can be forgotten.
+POINTS = [
+    point
+    for path in sorted((ROOT / "native").glob("*.c"))
+    for point in re.findall(r'\bMPM_CRASH_POINT\("([^"]+)"\)', path.read_text())
+]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at(point):
+    """Whatever is half done there, a scrape shows what was committed, and the next process goes on.
+
+    Those who repair it are killed as well, one at each point. Then the store is whole, no block of
+    it is lost, and there are as many shards as there were processes at one time.
+    """
+    outcome = run("tests.crash.points:kill_at", point, POINTS)
+
+    assert [] == outcome["wrong"]
+    assert outcome["killed"] > 0, "the work never passes this point"
+
+
+def test_points_are_found():
+    """The test above is about something, and each name is of one place."""
+    assert len(POINTS) > 50
+    assert sorted(set(POINTS)) == sorted(POINTS)
