@@ -11,12 +11,13 @@ PARALLEL ?= -n $(shell expr $(JOBS) + 1) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help dev test test-all test-c asan tsan fuzz crash mutants lint format bench demo clean
+.PHONY: help dev test test-all models test-c asan tsan fuzz crash mutants lint format bench demo clean
 
 help:
 	@echo 'make dev        an editable install in $(VENV), of $(PYTHON)  (PYTHON=python3.12 VENV=... for another)'
 	@echo 'make test       the Python tests                    (ARGS="-k counter -x" goes to pytest)'
 	@echo 'make test-all   one wheel, tested by every CPython >= 3.11 found; make test-3.12 for one of them'
+	@echo 'make models     the exhaustive models of tests/models alone'
 	@echo 'make test-c     the tests of the C core, release flags      (CC=clang: by another compiler)'
 	@echo 'make asan       the same under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make tsan       the same under ThreadSanitizer'
@@ -88,6 +89,9 @@ dev: $(VENV)/.dev
 
 test: dev
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+models: dev
+	MPM_PROOF=1 $(BIN)/python -m pytest tests/models
 
 build/wheel/.made: pyproject.toml $(C_SOURCES) $(PY_SOURCES) $(VENV)/.build
 	rm -rf build/wheel
