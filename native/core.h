@@ -171,6 +171,10 @@ mpm_off mpm_offset(const mpm_heap *h, const void *address);
 mpm_status mpm_heap_format(int fd, uint64_t reserve);
 /* [any process] Maps a heap; keeps a descriptor of its own, duplicates `path`. */
 mpm_status mpm_heap_open(mpm_heap *h, int fd, const char *path, bool read_only);
+/* [creator, once] An empty heap without a file, where none may have a byte
+ * (RLIMIT_FSIZE): pages that this process shares with its forks.  `fd`, an empty
+ * file of their own, is for the locks alone. */
+mpm_status mpm_heap_open_fileless(mpm_heap *h, int fd, uint64_t reserve);
 /* [any process] Had it a name, and has its file none any more? */
 bool mpm_heap_is_nameless(const mpm_heap *h);
 /* [any process] Unmaps; leases and pins of this process go with it. */
@@ -211,6 +215,8 @@ uint64_t mpm_epoch(void);
 void mpm_heap_enter(mpm_heap *h);
 /* [any process] Takes this process's lease, once; h->lease is it. */
 mpm_status mpm_lease_take(mpm_heap *h);
+/* [any process] Gives the lease back, as the end of the process would. */
+void mpm_lease_drop(mpm_heap *h);
 /* [any process] Is the process with this lease alive?  If it can't be told,
  * yes: the dead may wait, the living must not be robbed. */
 bool mpm_lease_is_alive(mpm_heap *h, uint64_t lease);
@@ -429,6 +435,9 @@ typedef struct mpm_store {
 
 /* [creator, once] Lays out an empty store in a file of one's own. */
 mpm_status mpm_store_format(int fd, uint64_t reserve, uint64_t max_series);
+/* [creator, once] An empty store without a file, as mpm_heap_open_fileless. */
+mpm_status mpm_store_open_fileless(mpm_store *s, int fd, uint64_t reserve,
+                                   uint64_t max_series);
 /* [any process] Maps the heap, finds its root and checks it. */
 mpm_status mpm_store_open(mpm_store *s, int fd, const char *path,
                           bool read_only);

@@ -118,6 +118,15 @@ mpm_lease_take(mpm_heap *h)
     return status;
 }
 
+void
+mpm_lease_drop(mpm_heap *h)
+{
+    if (h->pin != NULL && h->epoch == mpm_epoch())
+        mpm_sys_unpin(h->pin);
+    h->pin = NULL;
+    mpm_store_release(&h->lease, 0);
+}
+
 bool
 mpm_lease_is_alive(mpm_heap *h, uint64_t lease)
 {

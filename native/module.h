@@ -86,6 +86,9 @@ typedef struct {
     PyObject *parent; /* of an unpickled child, which keeps it; else NULL */
     PyObject *pairs;  /* Info: what is to be shown, not shared yet; or NULL */
     bool followed;    /* a gauge whose function alone changes it */
+    bool removed;     /* a kept child, which counts for nobody */
+    bool pending;     /* in its store's set of what is private */
+    bool dropped;     /* there was no room for it, and it was counted */
     PyObject *weak;
 } metric_object;
 
@@ -164,10 +167,11 @@ metric_object *metric_alloc(PyTypeObject *type);
 bool metric_open(metric_object *metric, bool force);
 /* Finds or makes the metric's series, declaring the family if need be. */
 mpm_status metric_bind_series(metric_object *metric);
+/* Tries to show what an Info was told; MPM_OK also if nobody would see it. */
+mpm_status info_share(metric_object *metric);
 /* Keeps the set of what is private; MPM_OK: no longer. */
 void metric_note(metric_object *metric, mpm_status status);
-/* Shows an Info's pairs, to all processes. */
-mpm_status info_share(metric_object *metric);
+void metric_forget(metric_object *metric);
 /* The update of a Timer. */
 bool metric_observe(PyObject *metric, double x);
 

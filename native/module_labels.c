@@ -123,6 +123,16 @@ overflow_of(metric_object *parent)
     return Py_XNewRef(family->overflow);
 }
 
+/* Are there as many children as a family may have series?  What can't be shared
+ * is in this process's own memory, which must not grow for ever either. */
+static bool
+is_crowded(const metric_object *parent)
+{
+    const mpm_root *root = parent->family->store->store.root;
+    uint64_t most = mpm_load_acquire(&root->max_series);
+    return most != 0 && (uint64_t)PyDict_Size(parent->children) >= most;
+}
+
 /* Not in the dictionary, or its series was removed by another process. */
 static PyObject *
 miss(metric_object *parent, PyObject *key)
@@ -132,7 +142,7 @@ miss(metric_object *parent, PyObject *key)
         return NULL;
     mpm_store_enter(&parent->family->store->store);
     mpm_status status = metric_bind_series(child);
-    if (status == MPM_EFULL) {
+    if (status == MPM_EFULL || (status != MPM_OK && is_crowded(parent))) {
         Py_DECREF((PyObject *)child);
         return overflow_of(parent);
     }
@@ -142,7 +152,7 @@ miss(metric_object *parent, PyObject *key)
     PyObject *other = PyDict_GetItemWithError(parent->children, key);
     if (other != NULL && !is_gone((metric_object *)other)) {
         Py_INCREF(other);
-        PySet_Discard(parent->family->store->pending, (PyObject *)child);
+        metric_forget(child);
         Py_DECREF((PyObject *)child);
         return other;
     }

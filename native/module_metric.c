@@ -42,19 +42,14 @@ texts_get(texts *t, PyObject *tuple)
 
 /* ---- from a metric to its series ----------------------------------------- */
 
-/* Finds or makes the series of the metric, declaring the family if it isn't.
- * No exception but for memory: MPM_EPRIVATE. */
-mpm_status
-metric_bind_series(metric_object *m)
+/* Finds or makes the series with these label values, declaring the family if it
+ * isn't, and lets the metric count in it. */
+static mpm_status
+bind_values(metric_object *m, const mpm_string *values)
 {
     family_object *family = m->family;
     mpm_store *s = &family->store->store;
     mpm_id id;
-    texts values;
-    if (!texts_get(&values, m->labelvalues)) {
-        PyErr_Clear();
-        return MPM_EPRIVATE;
-    }
     mpm_family *f = mpm_family_at(s, family->id.index);
     mpm_status status = MPM_OK;
     if (f == NULL || family->id.birth == 0 ||
@@ -63,10 +58,9 @@ metric_bind_series(metric_object *m)
     if (status == MPM_OK)
         status = mpm_lock_acquire(&s->heap);
     if (status == MPM_OK) {
-        status = mpm_series_get(s, family->id, family->shape, values.at, &id);
+        status = mpm_series_get(s, family->id, family->shape, values, &id);
         mpm_lock_release(&s->heap);
     }
-    texts_free(&values);
     if (status == MPM_OK)
         status = mpm_ref_bind(s, &m->ref, id);
     look_for_name(family->store);
@@ -85,19 +79,63 @@ note_shard(store_object *store)
     tell(store, ON_SHARD, "");
 }
 
+/* No exception but for memory: MPM_EPRIVATE. */
+mpm_status
+metric_bind_series(metric_object *m)
+{
+    texts values;
+    if (!texts_get(&values, m->labelvalues)) {
+        PyErr_Clear();
+        return MPM_EPRIVATE;
+    }
+    mpm_status status = bind_values(m, values.at);
+    texts_free(&values);
+    return status;
+}
+
+/* Of a child that counted privately until its family was full: what it counted
+ * is poured into the overflow series, in which it counts from now on. */
+static mpm_status
+bind_overflow(metric_object *m)
+{
+    uint32_t count = m->family->shape->labels;
+    mpm_string *values = calloc((size_t)count + 1, sizeof *values);
+    if (values == NULL)
+        return MPM_EPRIVATE;
+    for (uint32_t i = 0; i < count; i++)
+        values[i] = (mpm_string){MPM_OVERFLOW, sizeof MPM_OVERFLOW - 1};
+    mpm_status status = bind_values(m, values);
+    free(values);
+    return status;
+}
+
 /* Keeps the set of what is private.  Its members live until they are shared. */
 void
 metric_note(metric_object *m, mpm_status status)
 {
     store_object *store = m->family->store;
-    if (status != MPM_OK) {
-        tell(store, ON_PRIVATE, mpm_status_text(status));
-        if (PySet_Add(store->pending, (PyObject *)m) != 0)
-            PyErr_Clear();
-    } else if (PySet_Size(store->pending) > 0 &&
-               PySet_Discard(store->pending, (PyObject *)m) < 0) {
-        PyErr_Clear();
+    if (status == MPM_OK) {
+        m->dropped = false;
+        metric_forget(m);
+        return;
     }
+    if (status == MPM_EMEMORY && !m->dropped) {
+        m->dropped = true;
+        mpm_add_relaxed(&store->store.root->dropped, 1); /* only a count */
+    }
+    if (!m->pending && PySet_Add(store->pending, (PyObject *)m) != 0)
+        PyErr_Clear();
+    m->pending = true;
+    tell(store, ON_PRIVATE, mpm_status_text(status));
+}
+
+void
+metric_forget(metric_object *m)
+{
+    if (m->pending &&
+        PySet_Discard(m->family->store->pending, (PyObject *)m) < 0)
+        PyErr_Clear();
+    m->pending = false;
 }
 
 bool
@@ -115,7 +153,7 @@ metric_open(metric_object *m, bool force)
         Py_XDECREF(type);
         return false;
     }
-    if (m->followed) {
+    if (m->followed || m->removed) {
         m->ref.cell = NULL; /* prometheus_client: other updates do nothing */
         return true;
     }
@@ -132,18 +170,25 @@ metric_open(metric_object *m, bool force)
                 (m->labelvalues == NULL && mpm_ref_is_stale(&m->ref));
     if (lost && due)
         status = metric_bind_series(m);
+    if (status == MPM_EFULL && m->ref.count != 0)
+        status = bind_overflow(m);
     if (m->ref.count == 0) { /* Info has no cell: it is all text */
         if (m->ref.private_epoch != s->epoch)
             Py_CLEAR(m->pairs); /* a child's copy is the parent's to share */
         if (status == MPM_OK && m->pairs != NULL)
             status = info_share(m);
+        if (status == MPM_EFULL) { /* of many, one can't be shown for all */
+            Py_CLEAR(m->pairs);
+            status = MPM_OK;
+        }
         metric_note(m, status);
         return true;
     }
     mpm_status opened = mpm_ref_open(s, &m->ref, m->family->id, force);
-    metric_note(m, opened == MPM_OK ? status : opened);
+    metric_note(m, status == MPM_OK ? opened : status);
     note_shard(m->family->store);
-    return true;
+    /* Who was told may have forked: then it is the child's cell that is due. */
+    return *mpm_epoch_word == s->epoch || metric_open(m, force);
 }
 
 /* ---- what the Python classes build on ------------------------------------ */
@@ -245,20 +290,35 @@ is_like(PyObject *labelvalues, PyObject *wanted)
     return true;
 }
 
-/* The children of this process, also those that were never shared. */
+/* The child of this process, also if it was never shared. */
+static void
+forget_child(metric_object *m, PyObject *key)
+{
+    metric_object *child =
+        (metric_object *)PyDict_GetItemWithError(m->children, key);
+    if (child == NULL)
+        return;
+    Py_INCREF((PyObject *)child); /* comparing keys may run any code */
+    child->removed = true;
+    child->ref.scratch = child->ref.private_cell != NULL;
+    metric_forget(child);
+    if (PyDict_DelItem(m->children, key) != 0)
+        PyErr_Clear(); /* by now somebody else has done it */
+    Py_DECREF((PyObject *)child);
+}
+
 static void
 forget_children(metric_object *m, PyObject *wanted)
 {
+    int is_pattern = PySequence_Contains(wanted, Py_None);
+    if (is_pattern == 0)
+        forget_child(m, wanted);
+    if (is_pattern != 1)
+        return;
     PyObject *keys = PyDict_Keys(m->children);
-    for (Py_ssize_t i = 0; keys != NULL && i < PyList_Size(keys); i++) {
-        PyObject *key = PyList_GetItem(keys, i);
-        PyObject *child = PyDict_GetItemWithError(m->children, key);
-        if (child == NULL || !is_like(key, wanted))
-            continue;
-        if (PySet_Discard(m->family->store->pending, child) < 0 ||
-            PyDict_DelItem(m->children, key) != 0)
-            PyErr_Clear();
-    }
+    for (Py_ssize_t i = 0; keys != NULL && i < PyList_Size(keys); i++)
+        if (is_like(PyList_GetItem(keys, i), wanted))
+            forget_child(m, PyList_GetItem(keys, i));
     Py_XDECREF(keys);
 }
 

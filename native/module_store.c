@@ -19,38 +19,78 @@ PyDoc_STRVAR(
     "A store that this process has joined. `fd` may be closed after.\n\n"
     "Raises StoreError if the file is no store of this layout.");
 
+/* One that has joined nothing yet. */
+static store_object *
+alloc_store(PyTypeObject *type, PyObject *path)
+{
+    store_object *self = (store_object *)PyType_GenericAlloc(type, 0);
+    if (self == NULL)
+        return NULL;
+    self->state = state_of_base(type);
+    self->store.heap.fd = -1;
+    self->path = Py_NewRef(path);
+    self->pending = PySet_New(NULL);
+    if (self->pending == NULL)
+        Py_CLEAR(self);
+    return self;
+}
+
+static PyObject *
+opened(store_object *self, mpm_status status, const char *what)
+{
+    if (status == MPM_OK) {
+        self->store.heap.wait = wait_without_gil;
+        return (PyObject *)self;
+    }
+    raise_status(self->state, status, what); /* before errno changes */
+    Py_DECREF(self);
+    return NULL;
+}
+
 static PyObject *
 store_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"fd", "path", "read_only", NULL};
     int fd, read_only = 0;
     PyObject *path = Py_None, *bytes = NULL;
-    module_state *state = state_of(type);
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|Op", names, &fd, &path,
                                      &read_only))
         return NULL;
     if (path != Py_None && !PyUnicode_FSConverter(path, &bytes))
         return NULL;
-    store_object *self = (store_object *)PyType_GenericAlloc(type, 0);
+    store_object *self = alloc_store(type, path);
     if (self == NULL) {
         Py_XDECREF(bytes);
         return NULL;
     }
-    self->state = state;
-    self->store.heap.fd = -1;
     const char *name = bytes == NULL ? NULL : PyBytes_AsString(bytes);
     mpm_status status = mpm_store_open(&self->store, fd, name, read_only != 0);
     Py_XDECREF(bytes);
-    self->path = Py_NewRef(path);
-    self->pending = PySet_New(NULL);
-    if (status != MPM_OK || self->pending == NULL) {
-        if (status != MPM_OK) /* before the rest changes errno */
-            raise_status(state, status, "joining a store");
-        Py_DECREF(self);
+    return opened(self, status, "joining a store");
+}
+
+#define FILELESS ((uint64_t)1 << 30) /* bytes of address space, at the most */
+
+PyDoc_STRVAR(
+    fileless_doc,
+    "fileless($type, fd, max_series, /)\n--\n\n"
+    "An empty store for this process and its forks, where no file may\n"
+    "have a byte. `fd`, an empty file, may be closed after.");
+
+static PyObject *
+store_fileless(PyObject *type, PyObject *args)
+{
+    int fd;
+    unsigned long long max_series;
+    if (!PyArg_ParseTuple(args, "iK", &fd, &max_series))
         return NULL;
-    }
-    self->store.heap.wait = wait_without_gil;
-    return (PyObject *)self;
+    store_object *self = alloc_store((PyTypeObject *)type, Py_None);
+    if (self == NULL)
+        return NULL;
+    uint64_t reserve = mpm_sys_reserve(fd);
+    mpm_status status = mpm_store_open_fileless(
+        &self->store, fd, reserve < FILELESS ? reserve : FILELESS, max_series);
+    return opened(self, status, "making a store");
 }
 
 static int
@@ -590,6 +630,7 @@ store_check(PyObject *op, PyObject *unused)
 /* ---- the type ------------------------------------------------------------ */
 
 static PyMethodDef methods[] = {
+    {"fileless", store_fileless, METH_VARARGS | METH_CLASS, fileless_doc},
     {"attach", store_attach, METH_NOARGS, attach_doc},
     {"detach", store_detach, METH_NOARGS, detach_doc},
     {"catalog", store_catalog, METH_NOARGS, catalog_doc},

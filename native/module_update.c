@@ -461,8 +461,8 @@ info_share(metric_object *m)
     texts_free(&values);
     if (status == MPM_OK)
         status = mpm_ref_bind(s, &m->ref, id);
-    else if (status == MPM_EGONE)
-        status = MPM_OK; /* a kept child counts for nobody */
+    else if (status == MPM_EGONE || status == MPM_EFULL)
+        status = MPM_OK; /* a kept child counts for nobody; nor one too many */
     /* Waiting for the lock let other threads run: theirs is newer. */
     if (status == MPM_OK && m->pairs == pairs)
         Py_CLEAR(m->pairs);

@@ -9,7 +9,7 @@ uint64_t mpm_sys_realtime_ns(void);
 void mpm_sys_sleep(uint64_t nanoseconds);
 mpm_status mpm_sys_random(void *bytes, size_t count);
 /* [any process] Maps a file shared, aligned to 1 MiB; may reach beyond its
- * end. */
+ * end.  -1: pages that only this process and its forks have. */
 mpm_status mpm_sys_map(int fd, uint64_t bytes, bool read_only, void **address);
 void mpm_sys_unmap(void *address, uint64_t bytes);
 /* [any process] Gives the file these bytes for good, or says why not. */

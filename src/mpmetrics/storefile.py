@@ -274,7 +274,11 @@ def make(path: str, max_series: int, *, over: bool = False) -> Store:
 
 def make_unnamed(max_series: int) -> Store:
     """A store without a name: for this process and its forks alone."""
-    return in_memfd(lambda fd: _lay_out(fd, None, max_series))
+    try:
+        return in_memfd(lambda fd: _lay_out(fd, None, max_series))
+    except StoreError as error:
+        log.debug("no file may have a byte here, so its pages are nobody's: %s", error)
+        return in_memfd(lambda fd: _lay_out_fileless(fd, max_series))
 
 
 def _lay_out(fd: int, path: str | None, max_series: int) -> Store:
@@ -282,6 +286,12 @@ def _lay_out(fd: int, path: str | None, max_series: int) -> Store:
         check_filesystem(fd, path)
     format_store(fd, max_series)
     store = Store(fd, path)
+    store.attach()
+    return store
+
+
+def _lay_out_fileless(fd: int, max_series: int) -> Store:
+    store = Store.fileless(fd, max_series)
     store.attach()
     return store
 
