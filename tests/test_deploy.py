@@ -9,10 +9,12 @@ import re
 import resource
 import shlex
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 from tests.programs import (
+    LIMIT,
     ROOT,
     Program,
     environment,
@@ -22,6 +24,7 @@ from tests.programs import (
     readable_folder,
     run,
 )
+from tests.servers.driver import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_left")]
 
@@ -122,11 +125,12 @@ def test_user_without_a_name():
 def test_side_car():
     """An exporter of another user, in another pid namespace, with the volume read only."""
     need_root()
-    dump = (
+    port = free_port()
+    serve = (
         "import os, sys\n"
         "from mpmetrics.__main__ import main\n"
         "os.setgroups([2000]); os.setgid(12345); os.setuid(12345)\n"
-        "assert main(['dump', sys.argv[1]]) == 0\n"
+        f"main(['serve', '--listen', '127.0.0.1:{port}', sys.argv[1]])\n"
     )
     with readable_folder() as folder:
         read_only = f"mount --bind {folder} {folder} && mount -o remount,ro,bind {folder}"
@@ -135,8 +139,10 @@ def test_side_car():
         command = ["-m", "mpmetrics", "run", "--store", str(store), "--group", "2000", "--"]
         with Program([*command, sys.executable, "-c", MEMBER], environment()) as program:
             program.read_line()
-            with Program(["-c", dump, str(store)], environment(), prefix=prefix) as exporter:
-                text = exporter.finish()
+            with Program(["-c", serve, str(store)], environment(), prefix=prefix) as exporter:
+                exporter.read_line()
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=LIMIT) as page:
+                    text = page.read().decode()
             program.finish()
 
     assert "jobs_total 2.0\n" in text

@@ -281,6 +281,31 @@ print("done")
         assert "done\n" == program.finish()
 
 
+def test_signal_handler_that_forks():
+    """A handler that forks, whatever it interrupts, a fork included, waits for nobody for ever."""
+    code = """\
+import os, signal, threading, urllib.request
+import mpmetrics
+
+def fork(*args):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+mpmetrics.Counter("jobs", "h").inc()
+server, _ = mpmetrics.start_http_server(0, "127.0.0.1", shared=True)
+url = f"http://127.0.0.1:{server.server_port}/"
+signal.signal(signal.SIGALRM, fork)
+for i in range(100):
+    signal.setitimer(signal.ITIMER_REAL, 0.00001 + i * 0.00001)
+    fork()
+print(b"jobs_total 1.0" in urllib.request.urlopen(url, timeout=10).read())
+"""
+    with Program(["-c", code], environment()) as program:
+        assert "True\n" == program.finish()
+
+
 def test_collector_that_forks():
     """A collector may start a process itself: nobody waits for the scrape that it is in."""
     code = """\

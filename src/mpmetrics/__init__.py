@@ -7,6 +7,7 @@ General layout:
   store, storefile, processes     finding, joining, life and end of a store
   registry, catalog               registries that all processes know; what others declared
   exposition, negotiation, endpoints    a scrape, from the Accept header to the bytes
+  sharedport, listening           one of several processes serves
 """
 
 import os

@@ -23,10 +23,13 @@ def number(mode: str | None) -> int:
 
 
 def name(number: int) -> str:
-    """The mode of that number."""
+    """The mode of that number; of a damaged store it may be any."""
     if number == 0:
         return "none"
-    return ("live" if number & _LIVE else "") + _FOLDS[number % _LIVE - 1]
+    fold = number % _LIVE
+    if not 0 < fold <= len(_FOLDS):
+        return str(number)
+    return ("live" if number & _LIVE else "") + _FOLDS[fold - 1]
 
 
 def override(name: str) -> str | None:
