@@ -127,7 +127,7 @@ def test_side_car():
     need_root()
     port = free_port()
     serve = (
-        "import os, sys\n"
+        "import encodings.idna, os, sys\n"  # this Python may lie where only root can read
         "from mpmetrics.__main__ import main\n"
         "os.setgroups([2000]); os.setgid(12345); os.setuid(12345)\n"
         f"main(['serve', '--listen', '127.0.0.1:{port}', sys.argv[1]])\n"

@@ -64,7 +64,7 @@ def _begin(store: Store, why: str) -> None:
 def _serve(host: str, port: int) -> None:
     try:
         start_http_server(port, host, shared=True)
-    except (OSError, RuntimeError, UnicodeError) as error:
+    except Exception as error:  # whatever it is, it is not the application's
         log.error("nothing is served at %s=%s:%s: %s", VARIABLE, host, port, error)
 
 
