@@ -17,6 +17,7 @@ from tests.programs import (
     LIMIT,
     ROOT,
     Program,
+    becoming,
     environment,
     mounts,
     need_root,
@@ -112,8 +113,7 @@ def test_user_without_a_name():
     """A user that /etc/passwd doesn't know needs nothing."""
     need_root()
     user = 54_321
-    become = f"import mpmetrics, os\nos.setgroups([]); os.setgid({user}); os.setuid({user})\n"
-    with Program(["-c", become + MEMBER], environment()) as program:
+    with Program(["-c", becoming(user) + MEMBER], environment()) as program:
         path, name, total = program.read_line().split()
         owner = os.stat(path).st_uid
         assert "" == program.finish()
@@ -127,10 +127,9 @@ def test_side_car():
     need_root()
     port = free_port()
     serve = (
-        "import encodings.idna, os, sys\n"  # this Python may lie where only root can read
-        "from mpmetrics.__main__ import main\n"
-        "os.setgroups([2000]); os.setgid(12345); os.setuid(12345)\n"
-        f"main(['serve', '--listen', '127.0.0.1:{port}', sys.argv[1]])\n"
+        becoming(12345, group=2000)
+        + "import sys\n"
+        + f"mpmetrics.__main__.main(['serve', '--listen', '127.0.0.1:{port}', sys.argv[1]])\n"
     )
     with readable_folder() as folder:
         read_only = f"mount --bind {folder} {folder} && mount -o remount,ro,bind {folder}"

@@ -250,6 +250,10 @@ def test_command_with_no_such_address(command, store):
     assert "mpmetrics: MPMETRICS_LISTEN: 'nowhere' is not HOST:PORT\n" == ended.stderr
 
 
+# Later Pythons warn of forks in a process with threads, which is what these are about.
+QUIET = ["-W", "ignore::DeprecationWarning", "-c"]
+
+
 def test_fork_waits_for_a_scrape():
     """A child forked while a scrape holds a lock doesn't get it locked for ever."""
     code = """\
@@ -282,7 +286,7 @@ for _ in range(20):
     scrape.join()
 print("done")
 """
-    with Program(["-c", code], environment()) as program:
+    with Program([*QUIET, code], environment()) as program:
         assert "done\n" == program.finish()
 
 
@@ -307,7 +311,7 @@ for i in range(100):
     fork()
 print(b"jobs_total 1.0" in urllib.request.urlopen(url, timeout=10).read())
 """
-    with Program(["-c", code], environment()) as program:
+    with Program([*QUIET, code], environment()) as program:
         assert "True\n" == program.finish()
 
 
@@ -333,5 +337,5 @@ for _ in range(20):
     urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/", timeout=10).read()
 print("done")
 """
-    with Program(["-c", code], environment()) as program:
+    with Program([*QUIET, code], environment()) as program:
         assert "done\n" == program.finish()
