@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from mpmetrics import (
@@ -87,9 +88,9 @@ class Work:
 
     def update_each(self, n: int) -> None:
         self.count("jobs_total", JOBS.inc)
-        self.count("size_count", lambda: SIZE.observe(1.0))
+        self.count("size_count", partial(SIZE.observe, 1.0))
         for exemplar in (None, {"a": "short"}, {"a": "€" * 80}):
-            self.count("seconds_count", lambda: SECONDS.observe(1.0, exemplar))  # noqa: B023
+            self.count("seconds_count", partial(SECONDS.observe, 1.0, exemplar))
         self.count("level", LEVEL.inc)
         self.count("part", PART.inc)
         STATE.state(("on", "off")[n % 2])
@@ -163,6 +164,7 @@ class Ward:
         self.rows: list[memoryview] = []
         self.killed = self.killed_repairs = 0
         self.in_use = HEAP.statistics().blocks
+        ABOUT.info({"a": "nobody", "b": "nobody"})
 
     def start(self, point: str = "") -> int:
         """A worker that is to die at that point, or nowhere; its exit code."""
@@ -181,14 +183,14 @@ class Ward:
             if name.startswith("labelled_total{"):
                 totals["labelled_total"] += value
         more = [totals[kind] - sum(row[k] for row in self.rows) for k, kind in enumerate(KINDS)]
-        self.expect(
-            min(more) >= 0 and sum(more) <= self.killed, f"{when} {totals}: {more} too many"
-        )
+        exact = min(more) >= 0 and sum(more) <= self.killed
+        self.expect(exact, f"{when} {totals}, of which {more} nobody acknowledged")
         for kind in ("seconds", "size"):
             self.expect(values[f"{kind}_count"] == values[f"{kind}_sum"], f"{when} {kind} is torn")
-        about = [name for name in values if name.startswith("about_info")]
+        about = [name.split('"')[1::2] for name in values if name.startswith("about_info")]
+        self.expect(len(about) == 1 and len(set(about[0])) == 1, f"{when} Info is {about}")
         states = sorted(value for name, value in values.items() if name.startswith("state{"))
-        self.expect(len(about) <= 1 and states == [0.0, 1.0], f"{when} {about}, {states}")
+        self.expect(states == [0.0, 1.0], f"{when} Enum is {states}")
         return totals
 
     def survive(self, at: str, again: list[str]) -> bool:

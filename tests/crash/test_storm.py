@@ -78,7 +78,7 @@ def test_storm(tmp_path, nothing_left):
     )
     record(
         "scrape",
-        row="the longest scrape of that storm, on two cores that nine processes fight over",
+        row=f"the longest scrape of that storm, {WORKERS + 2} processes on {os.cpu_count()} cores",
         seen=f"{outcome['longest scrape'] * 1000:.0f} ms; with every worker stopped where it was "
         f"({outcome['looks at rest']} times) {outcome['longest scrape at rest'] * 1000:.0f} ms",
         command="make crash",
