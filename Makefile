@@ -11,7 +11,7 @@ PARALLEL ?= -n $(shell expr $(JOBS) + 1) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help dev test test-all models test-c asan tsan crash mutants lint format bench demo clean
+.PHONY: help dev test test-all models test-c asan tsan fuzz crash mutants lint format bench demo clean
 
 help:
 	@echo 'make dev        an editable install in $(VENV), of $(PYTHON)  (PYTHON=python3.12 VENV=... for another)'
@@ -21,6 +21,7 @@ help:
 	@echo 'make test-c     the tests of the C core, release flags      (CC=clang: by another compiler)'
 	@echo 'make asan       the same under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make tsan       the same under ThreadSanitizer'
+	@echo 'make fuzz       hostile stores, by libFuzzer (clang)        (SECONDS=60 long, or RUNS=20000 inputs, always the same)'
 	@echo 'make crash      release flags with crash points: the C tests, then tests/crash, the storm and the soak in full'
 	@echo 'make mutants    the core with deliberate mistakes, each of which the storm must see'
 	@echo 'make lint       ruff, mypy, stubtest, clang-format; changes nothing'
@@ -70,12 +71,12 @@ $(VENV)/.build: pyproject.toml | $(VENV)/.made
 
 # What others wrote, some of it built here too (uWSGI), each isolated as it asks.
 $(VENV)/.others: pyproject.toml | $(VENV)/.made
-	$(PIP) install $(call requirements,test servers)
+	$(PIP) install $(call requirements,test servers frameworks)
 	@touch $@
 
 # All of the C, since an editable install isn't rebuilt on import (pyproject.toml).
 $(VENV)/.dev: pyproject.toml $(C_SOURCES) $(VENV)/.build $(VENV)/.others
-	$(HERE) $(CHECKED) $(PIP) install --no-build-isolation --editable '.[test,servers]'
+	$(HERE) $(CHECKED) $(PIP) install --no-build-isolation --editable '.[test,servers,frameworks]'
 	@touch $@
 
 $(VENV)/.lint: pyproject.toml $(VENV)/.dev
@@ -155,6 +156,24 @@ asan: $(VENV)/.build
 
 tsan: $(VENV)/.build
 	$(call run-c,$(FIXED))
+
+# What it finds is written to build/fuzz/; once mended, it is kept under a name
+# that says what it was in native/tests/corpus/, which test_hostile runs.
+FUZZ_BOUND = $(if $(RUNS),-runs=$(RUNS) -seed=1,-max_total_time=$(or $(SECONDS),60))
+fuzz: CC = clang
+fuzz: $(VENV)/.build
+	$(call need,command -v clang,there is no clang. On Debian and Ubuntu: apt-get install clang)
+	$(HERE) CC='$(CC)' cmake --preset $@ -B build/$@ --log-level=WARNING
+	$(BIN)/cmake --build build/$@
+	$(if $(RUNS),rm -rf build/$@/found)
+	mkdir -p build/$@/found
+	build/$@/fuzz_store $(FUZZ_BOUND) -len_control=0 -max_len=400 -timeout=60 -print_final_stats=1 \
+	    -artifact_prefix=build/$@/ build/$@/found native/tests/corpus >build/$@/log 2>&1 || \
+	    { grep -v '^#' build/$@/log | tail -80; exit 1; }
+	@runs=$$(sed -n 's/^stat::number_of_executed_units: *//p' build/$@/log); \
+	echo "$$runs inputs, no crash, nothing read outside the mapping, no walk without end"; \
+	$(BIN)/python tests/proved.py fuzz 'hostile stores: inputs of libFuzzer, under ASan and UBSan' \
+	    "$$runs inputs, nothing found" 'make fuzz $(if $(RUNS),RUNS=$(RUNS),SECONDS=$(or $(SECONDS),60))'
 
 # A minute is no hang here: no stacks are dumped.
 LONG = -o faulthandler_timeout=0

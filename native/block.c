@@ -45,6 +45,19 @@ tag_at(mpm_heap *h, mpm_off start)
     return mpm_at(h, tag, sizeof(mpm_tag));
 }
 
+/* Writes the tag before the first byte of a user's; returns the birth. */
+static uint64_t
+tag(mpm_heap *h, mpm_off block, mpm_off start, uint64_t size, uint64_t bytes)
+{
+    mpm_tag *t = tag_at(h, start);
+    uint64_t birth = next_birth(h);
+    mpm_store_release(&t->info, size << 8 | mpm_class_of(bytes));
+    mpm_store_release(&t->birth, birth);
+    MPM_CRASH_POINT("block.tagged");
+    mpm_store_release(&t->self, block.raw);
+    return birth;
+}
+
 mpm_status
 mpm_block_take(mpm_heap *h, uint64_t size, uint64_t alignment, mpm_off *start,
                uint64_t *birth, bool *fresh)
@@ -65,12 +78,7 @@ mpm_block_take(mpm_heap *h, uint64_t size, uint64_t alignment, mpm_off *start,
     if (status == MPM_OK) {
         uint64_t first = block.raw + sizeof(mpm_tag);
         start->raw = (first + alignment - 1) / alignment * alignment;
-        *birth = next_birth(h);
-        mpm_tag *tag = tag_at(h, *start);
-        mpm_store_release(&tag->info, size << 8 | mpm_class_of(bytes));
-        mpm_store_release(&tag->birth, *birth);
-        MPM_CRASH_POINT("block.tagged");
-        mpm_store_release(&tag->self, block.raw);
+        *birth = tag(h, block, *start, size, bytes);
     }
     mpm_heap_settle(h);
     return status;
@@ -79,11 +87,11 @@ mpm_block_take(mpm_heap *h, uint64_t size, uint64_t alignment, mpm_off *start,
 uint64_t
 mpm_block_birth(mpm_heap *h, mpm_off start, uint64_t size)
 {
-    mpm_tag *tag = tag_at(h, start);
-    if (tag == NULL)
+    mpm_tag *t = tag_at(h, start);
+    if (t == NULL)
         return 0;
-    uint64_t info = mpm_load_acquire(&tag->info);
-    uint64_t self = mpm_load_acquire(&tag->self);
+    uint64_t info = mpm_load_acquire(&t->info);
+    uint64_t self = mpm_load_acquire(&t->self);
     uint64_t cls = info & 0xff;
     if (info >> 8 != size || cls >= MPM_CLASSES || self == 0 ||
         self % MPM_LINE != 0 || self > start.raw - sizeof(mpm_tag))
@@ -93,7 +101,7 @@ mpm_block_birth(mpm_heap *h, mpm_off start, uint64_t size)
     if (before > block || size > block - before ||
         !mpm_heap_has(h, self, block))
         return 0;
-    return mpm_load_acquire(&tag->birth);
+    return mpm_load_acquire(&t->birth);
 }
 
 mpm_status
@@ -101,7 +109,71 @@ mpm_block_give(mpm_heap *h, mpm_off start, uint64_t size, uint64_t birth)
 {
     if (birth == 0 || mpm_block_birth(h, start, size) != birth)
         return MPM_EGONE;
-    mpm_tag *tag = tag_at(h, start);
-    unsigned cls = mpm_load_acquire(&tag->info) & 0xff;
-    return mpm_heap_give(h, &tag->self, mpm_class_size(cls));
+    mpm_tag *t = tag_at(h, start);
+    unsigned cls = mpm_load_acquire(&t->info) & 0xff;
+    if (cls >= MPM_CLASSES)
+        return MPM_EDAMAGED; /* since it was looked at */
+    return mpm_heap_give(h, &t->self, mpm_class_size(cls));
+}
+
+/* ---- links ---------------------------------------------------------------- */
+
+/* The journal names the link, and not the tag: so a kill before the commit
+ * gives the block back, and one after it leaves the block to the link. */
+mpm_status
+mpm_block_link(mpm_heap *h, mpm_link *link, uint64_t size)
+{
+    mpm_off block;
+    bool fresh;
+    if (mpm_load_acquire(&link->block) != 0)
+        return MPM_EDAMAGED; /* the caller has cleared it */
+    if (size > h->reserve - sizeof(mpm_tag))
+        return MPM_EMEMORY;
+    uint64_t bytes = size + sizeof(mpm_tag);
+    mpm_status status =
+        mpm_heap_take(h, bytes, &link->block, false, &block, &fresh);
+    if (status == MPM_OK) {
+        mpm_off start = {block.raw + sizeof(mpm_tag)};
+        uint64_t birth = tag(h, block, start, size, bytes);
+        mpm_store_release(&link->size, size);
+        mpm_store_release(&link->birth, birth);
+        MPM_CRASH_POINT("block.linking");
+        mpm_store_release(&link->block, block.raw); /* the commit */
+    }
+    mpm_heap_settle(h);
+    return status;
+}
+
+mpm_status
+mpm_block_linked(mpm_heap *h, const mpm_link *link, mpm_off *start,
+                 uint64_t *size)
+{
+    uint64_t block = mpm_load_acquire(&link->block);
+    uint64_t birth = mpm_load_acquire(&link->birth);
+    start->raw = block == 0 ? 0 : block + sizeof(mpm_tag);
+    *size = mpm_load_acquire(&link->size);
+    if (block == 0)
+        return MPM_OK;
+    return birth != 0 && mpm_block_birth(h, *start, *size) == birth ? MPM_OK
+                                                                    : MPM_EGONE;
+}
+
+/* The tag keeps its birth until the block is pushed: a repair that finishes a
+ * give-back finds it by the journal alone. */
+mpm_status
+mpm_block_unlink(mpm_heap *h, mpm_link *link)
+{
+    mpm_off start;
+    uint64_t size;
+    mpm_status status = mpm_block_linked(h, link, &start, &size);
+    if (status != MPM_OK || start.raw == 0)
+        return status;
+    mpm_tag *t = tag_at(h, start);
+    unsigned cls = mpm_load_acquire(&t->info) & 0xff;
+    if (cls >= MPM_CLASSES)
+        return MPM_EDAMAGED; /* since it was looked at */
+    status = mpm_heap_give(h, &link->block, mpm_class_size(cls));
+    if (status == MPM_OK)
+        mpm_store_release(&t->self, 0); /* so that no stale link finds it */
+    return status;
 }

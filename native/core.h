@@ -7,9 +7,10 @@
  *   heap     blocks in one growing file; their journal and its repair
  *   table    arrays that grow and never move
  *   shard    one word space per living process
- *   catalog  families and series; their index and its rebuilding
+ *   catalog  families and series; their rebuilding; their index (index.h)
  *   cell     the commit protocols: counter, flip cell, histogram, shared
  *   ref      a series as one process updates it: the hot path and its misses
+ *   scrape.h, what only looks:
  *   read     one series over all shards
  *   text     rendering a scrape;  float: shortest digits of a double
  * Beside them, over lease and heap: what users put into heaps (users.h)
@@ -149,13 +150,17 @@ typedef struct mpm_heap {
     /* Called while waiting for the lock, with nothing held: sleeps that long.
      * The extension lets other threads run meanwhile. */
     void (*wait)(uint64_t nanoseconds);
-    /* Called by mpm_lock_acquire after the journal is repaired. */
-    mpm_status (*rebuild)(struct mpm_heap *h);
+    /* Called by mpm_lock_acquire, of the last owner's death after the journal
+     * is repaired. */
+    mpm_status (*rebuild)(struct mpm_heap *h, bool died);
     struct mpm_store *store; /* NULL: a bare heap */
 } mpm_heap;
 
 /* [any process] Is this range inside what the file is known to have? */
 bool mpm_heap_has(mpm_heap *h, uint64_t offset, uint64_t bytes);
+/* [any process] So many things of that size, but no more than the file has
+ * room for: what counts them may be damaged. */
+uint64_t mpm_heap_most(mpm_heap *h, uint64_t count, uint64_t bytes);
 /* [any process] Address of a range, NULL if it isn't all there, isn't aligned
  * to words, or lies in the header.  The only way from offset to pointer. */
 void *mpm_at(mpm_heap *h, mpm_off offset, uint64_t bytes);
@@ -166,6 +171,12 @@ mpm_off mpm_offset(const mpm_heap *h, const void *address);
 mpm_status mpm_heap_format(int fd, uint64_t reserve);
 /* [any process] Maps a heap; keeps a descriptor of its own, duplicates `path`. */
 mpm_status mpm_heap_open(mpm_heap *h, int fd, const char *path, bool read_only);
+/* [creator, once] An empty heap without a file, where none may have a byte
+ * (RLIMIT_FSIZE): pages that this process shares with its forks.  `fd`, an empty
+ * file of their own, is for the locks alone. */
+mpm_status mpm_heap_open_fileless(mpm_heap *h, int fd, uint64_t reserve);
+/* [any process] Had it a name, and has its file none any more? */
+bool mpm_heap_is_nameless(const mpm_heap *h);
 /* [any process] Unmaps; leases and pins of this process go with it. */
 void mpm_heap_close(mpm_heap *h);
 
@@ -204,6 +215,8 @@ uint64_t mpm_epoch(void);
 void mpm_heap_enter(mpm_heap *h);
 /* [any process] Takes this process's lease, once; h->lease is it. */
 mpm_status mpm_lease_take(mpm_heap *h);
+/* [any process] Gives the lease back, as the end of the process would. */
+void mpm_lease_drop(mpm_heap *h);
 /* [any process] Is the process with this lease alive?  If it can't be told,
  * yes: the dead may wait, the living must not be robbed. */
 bool mpm_lease_is_alive(mpm_heap *h, uint64_t lease);
@@ -222,8 +235,9 @@ void mpm_detach(mpm_heap *h);
 /* [any process] Refuses new marks through this description until it is closed;
  * false: somebody has one.  Only then may a path be unlinked or replaced. */
 mpm_status mpm_claim(int fd, bool *claimed);
-/* [any process] Does anybody have the mark, this process included? */
-bool mpm_is_attached(mpm_heap *h);
+/* [any process] Does anybody have the mark of the heap in this file, this
+ * process included?  Any description of it will do.  If it can't be told, yes. */
+bool mpm_is_attached(int fd);
 
 /* ---- tables -------------------------------------------------------------- */
 
@@ -257,7 +271,8 @@ void mpm_table_clear(mpm_heap *h, mpm_table *t, mpm_table_kind kind);
  * once the lease is dead. */
 typedef struct {
     mpm_word owner;  /* lease; MPM_SHARED for shard 0 */
-    mpm_word hazard; /* birth that the owner is writing in the shared shard */
+    mpm_word hazard; /* birth that the owner is writing in the shared shard, or
+                        removing without the lock */
     mpm_word pid;    /* of the owner, and its start: for people */
     mpm_word since_ns;
     mpm_table chunks;   /* offset of each chunk of words; 0: never touched */
@@ -385,6 +400,8 @@ typedef struct {
     mpm_word dropped;      /* label sets that found no room, all told */
     mpm_word lost;         /* refs closed while they counted privately */
     mpm_word repairs;      /* how often a dead owner's work was mended */
+    mpm_word untidy;       /* 1: series were removed without the lock, so that
+                              what is derived isn't true */
     mpm_word free_series[MPM_SERIES_HEADS]; /* by words (derived) */
     mpm_table family;                       /* mpm_family */
     mpm_table record;                       /* mpm_series */
@@ -394,7 +411,7 @@ typedef struct {
 } mpm_root;
 
 _Static_assert(sizeof(mpm_shard) == 416 && sizeof(mpm_family) == 288 &&
-                   sizeof(mpm_series) == 96 && sizeof(mpm_root) == 1600,
+                   sizeof(mpm_series) == 96 && sizeof(mpm_root) == 1608,
                "layout changed: bump MPM_LAYOUT");
 
 extern const mpm_table_kind MPM_FAMILIES, MPM_RECORDS, MPM_OFFSETS,
@@ -418,6 +435,9 @@ typedef struct mpm_store {
 
 /* [creator, once] Lays out an empty store in a file of one's own. */
 mpm_status mpm_store_format(int fd, uint64_t reserve, uint64_t max_series);
+/* [creator, once] An empty store without a file, as mpm_heap_open_fileless. */
+mpm_status mpm_store_open_fileless(mpm_store *s, int fd, uint64_t reserve,
+                                   uint64_t max_series);
 /* [any process] Maps the heap, finds its root and checks it. */
 mpm_status mpm_store_open(mpm_store *s, int fd, const char *path,
                           bool read_only);
@@ -432,13 +452,16 @@ const char *mpm_store_check(mpm_store *s, uint64_t *unreached);
 
 /* [any process] Makes sure of a lease and a shard. */
 mpm_status mpm_shard_own(mpm_store *s);
+/* [any process] How many shards there are, the shared one included. */
+uint64_t mpm_shard_count(mpm_store *s);
 /* [any process] The shard of that index, NULL if there is none. */
 mpm_shard *mpm_shard_at(mpm_store *s, uint64_t index);
 /* [any process] Words of a chunk of the word space; 0: there is none. */
 uint64_t mpm_shard_chunk_words(mpm_store *s, uint64_t chunk);
-/* [any process] A chunk's, and a cell's words in a shard; NULL if never touched
- * there. */
-mpm_word *mpm_shard_chunk(mpm_store *s, mpm_shard *shard, uint64_t chunk);
+/* [any process] So many words of a chunk, and a cell's words, in a shard; NULL
+ * if never touched there. */
+mpm_word *mpm_shard_chunk(mpm_store *s, mpm_shard *shard, uint64_t chunk,
+                          uint64_t count);
 mpm_word *mpm_shard_cell(mpm_store *s, mpm_shard *shard, uint64_t words,
                          uint64_t count);
 /* [lock held] The same, making the chunk if it is missing. */
@@ -452,7 +475,12 @@ mpm_status mpm_shard_declare(mpm_store *s, mpm_id family);
 bool mpm_shard_is_hazardous(mpm_store *s, uint64_t birth);
 /* [any process] Has a living process declared this family? */
 bool mpm_shard_is_declared(mpm_store *s, uint64_t family, uint64_t birth);
+/* [any process] The shard of a living process, other than this one, that has
+ * declared it; NULL: there is none. */
+mpm_shard *mpm_shard_declarer(mpm_store *s, mpm_id family);
 
+/* [any process] How many family records there are, dead ones included. */
+uint64_t mpm_family_count(mpm_store *s);
 /* [any process] The record, NULL if it isn't there (not: if it is dead). */
 mpm_family *mpm_family_at(mpm_store *s, uint64_t index);
 mpm_series *mpm_series_at(mpm_store *s, uint64_t index);
@@ -490,18 +518,27 @@ mpm_status mpm_family_copy(mpm_store *s, mpm_id id, mpm_shape **shape,
 /* [pure] Are all lengths of a copied block inside it? */
 bool mpm_shape_is_valid(const mpm_shape *shape, uint64_t bytes);
 bool mpm_help_is_valid(const mpm_help *help, uint64_t bytes);
-/* [pure] The parts of a valid shape: string i of 2 + labels + states. */
-const double *mpm_shape_bounds(const mpm_shape *shape);
-const char *mpm_shape_string(const mpm_shape *shape, uint32_t i,
-                             uint32_t *length);
-/* [pure] Words of one cell of this shape. */
-uint32_t mpm_shape_words(const mpm_shape *shape);
-
 /* A string with its length; not terminated. */
 typedef struct {
     const char *bytes;
     uint32_t length;
 } mpm_string;
+
+/* The strings of a block one after the other. */
+typedef struct {
+    const uint32_t *length;
+    const char *bytes;
+} mpm_strings;
+/* [pure] The next one; there must be one. */
+mpm_string mpm_strings_next(mpm_strings *at);
+
+/* [pure] The parts of a valid shape; its strings: registry, name, labels,
+ * states. */
+const double *mpm_shape_bounds(const mpm_shape *shape);
+mpm_strings mpm_shape_strings(const mpm_shape *shape);
+mpm_string mpm_shape_name(const mpm_shape *shape);
+/* [pure] Words of one cell of this shape. */
+uint32_t mpm_shape_words(const mpm_shape *shape);
 
 /* Every label value of the series that takes what a full family can't. */
 #define MPM_OVERFLOW "__overflow__"
@@ -524,61 +561,19 @@ mpm_status mpm_series_replace(mpm_store *s, mpm_id family,
                               mpm_id *id);
 /* [lock held] Removes a series; nothing if it is already gone. */
 mpm_status mpm_series_remove(mpm_store *s, mpm_id id);
+/* [any process] Removes every series of a family with these label values, NULL
+ * bytes: any value.  It waits for nobody: what the lock can't be had for is
+ * tidied up by the next who has it. */
+void mpm_series_remove_like(mpm_store *s, mpm_id family,
+                            const mpm_string *values, uint32_t count);
+/* [lock held] Lets a counter show zero from now on: its base, in the shared
+ * shard, is what readers subtract, and only moves up. */
+mpm_status mpm_series_reset(mpm_store *s, const mpm_shape *shape, mpm_id id);
 /* [lock held] Frees what a record that isn't live still has, and chains it. */
 void mpm_series_mend(mpm_store *s, mpm_series *series, uint64_t index);
-/* [lock held] Makes every derived word anew from the records. */
-mpm_status mpm_catalog_rebuild(mpm_heap *h);
-
-/* ---- the hash index: derived data, all of it under the lock -------------- */
-
-typedef struct {
-    uint64_t v[4], tail, length;
-} mpm_hash;
-/* [pure] SipHash-1-3 of the parts, one after the other. */
-void mpm_hash_begin(mpm_hash *hash, const uint64_t key[2]);
-void mpm_hash_add(mpm_hash *hash, const void *bytes, size_t count);
-uint64_t mpm_hash_end(mpm_hash *hash);
-
-/* [lock held] Room for one more series; before blocks are taken. */
-mpm_status mpm_index_reach(mpm_store *s);
-/* [lock held] */
-void mpm_index_add(mpm_store *s, mpm_series *series, uint64_t index);
-void mpm_index_remove(mpm_store *s, mpm_series *series, uint64_t index);
-void mpm_index_clear(mpm_store *s);
-bool mpm_index_is_valid(mpm_store *s);
-typedef bool (*mpm_index_match)(void *context, mpm_series *series);
-/* [lock held] Calls `is_it` for those with that hash, until it says so.
- * Returns the index + 1, or 0. */
-uint64_t mpm_index_find(mpm_store *s, uint64_t hash, mpm_index_match is_it,
-                        void *context);
-
-/* [any process] A walk over the series of one family, in the order of their
- * slots, skipping what was born after it began. */
-typedef struct {
-    mpm_store *store;
-    mpm_family *family;
-    uint64_t birth, limit;
-    uint64_t slot;      /* UINT64_MAX before the first step */
-    mpm_series *series; /* the one that the walk stands on */
-    uint64_t series_birth;
-    mpm_label_text *text; /* a copy of its text, valid until the next step */
-    uint64_t capacity;
-} mpm_walk;
-
-/* [any process] */
-void mpm_walk_begin(mpm_walk *w, mpm_store *s, mpm_id family);
-/* [any process] False: no more. */
-bool mpm_walk_next(mpm_walk *w);
-/* [any process] Is what was read since the last step that same series' own?
- * A series without words (Info) is all text, and that was copied whole: one
- * that was replaced since is not dropped, for the walk is past its slot. */
-bool mpm_walk_holds(const mpm_walk *w);
-/* [any process] */
-void mpm_walk_end(mpm_walk *w);
-/* [pure] String i of a valid text: label values, then Info's own. */
-const char *mpm_text_string(const mpm_label_text *text, uint32_t i,
-                            uint32_t *length);
-const char *mpm_text_pairs(const mpm_label_text *text);
+/* [lock held] Makes every derived word anew from the records: after a death
+ * inside the lock, or if they are untidy. */
+mpm_status mpm_catalog_rebuild(mpm_heap *h, bool died);
 
 /* ---- cells --------------------------------------------------------------- */
 
@@ -608,9 +603,11 @@ typedef struct {
     uint64_t count; /* summary */
     uint64_t state; /* enum */
     bool written;   /* gauge modes: somebody has written */
+    double time;    /* mode mostrecent: when the value was set */
     /* Histogram: added up, not cumulative, and one shard's; of the reader's. */
     uint64_t *buckets, *scratch;
     struct mpm_columns *columns; /* of a scrape; NULL: each cell looked up */
+    struct mpm_budget *budget;   /* likewise; NULL: none */
 } mpm_reading;
 
 /* One process's part of a gauge with mode all or liveall. */
@@ -704,61 +701,10 @@ typedef struct {
  * opened ref.  Any status but MPM_OK: it is not noted, which harms nothing. */
 mpm_status mpm_exemplar_note(mpm_store *s, mpm_ref *ref, uint32_t part,
                              const mpm_exemplar *exemplar);
-/* [any process] The newest of all processes; false: there is none. */
-bool mpm_exemplar_read(mpm_store *s, mpm_kind kind, uint32_t count,
-                       mpm_series *series, uint64_t birth, uint32_t part,
-                       mpm_exemplar *newest);
 /* [pure] Words of the range of such slots, for a series of `count` words. */
 uint64_t mpm_exemplar_words(mpm_kind kind, uint32_t count, unsigned size);
 /* [pure] Which bucket an observation falls into. */
 uint32_t mpm_bucket_of(const double *bounds, uint32_t count, double x);
-
-/* ---- text ---------------------------------------------------------------- */
-
-#define MPM_FLOAT_MAX 32u
-/* [pure] x as prometheus_client writes it: `0.1`, `1.0`, `+Inf`, `1e+06`.
- * `out` has room for MPM_FLOAT_MAX bytes, and those after the text
- * may be overwritten, too.  Returns the length; no terminating NUL. */
-size_t mpm_float_write(char *out, double x);
-/* [pure] The same digits as Python's repr lays them out. */
-size_t mpm_float_write_repr(char *out, double x);
-
-typedef enum { MPM_TEXT_0_0_4, MPM_OPENMETRICS } mpm_format;
-
-/* A text that grows.  Process-local. */
-typedef struct {
-    char *bytes;
-    size_t length, capacity;
-    bool failed; /* out of memory: what was to follow is missing */
-} mpm_buffer;
-
-/* [pure] */
-void mpm_buffer_add(mpm_buffer *b, const char *bytes, size_t length);
-void mpm_buffer_free(mpm_buffer *b);
-
-/* [any process] Renders these families, each with its header lines, skipping
- * the dead.  Writes nothing in the store, and may run beside anything. */
-mpm_status mpm_render(mpm_store *s, const mpm_id *families, size_t count,
-                      mpm_format format, bool created, mpm_buffer *out);
-/* [pure] A label value as a scrape shows it: \\, \n and \" escaped; a help text
- * of 0.0.4 leaves the quotes as they are. */
-void mpm_escape(mpm_buffer *b, const char *bytes, size_t length, bool quotes);
-
-/* [any process] Where the cells of a scrape's series lie in all shards, looked
- * up once for neighbours.  NULL: no memory, and each is looked up. */
-struct mpm_columns *mpm_columns_new(mpm_store *s);
-void mpm_columns_free(struct mpm_columns *columns);
-/* [any process] Reads one series over all shards; `buckets`, `scratch` and
- * `columns` are the caller's. */
-void mpm_series_read(mpm_store *s, const mpm_shape *shape, mpm_series *series,
-                     uint64_t birth, mpm_reading *into);
-/* [lock held] Lets a counter show zero from now on: its base, in the shared
- * shard, is what readers subtract, and only moves up. */
-mpm_status mpm_series_reset(mpm_store *s, const mpm_shape *shape, mpm_id id);
-/* [any process] The samples of a gauge with mode all or liveall, one a pid, in
- * memory of the caller's own; returns how many. */
-size_t mpm_series_parts(mpm_store *s, const mpm_shape *shape,
-                        mpm_series *series, uint64_t birth, mpm_part **parts);
 
 /* ---- words copied in and out --------------------------------------------- */
 
@@ -771,5 +717,7 @@ void mpm_copy_in(mpm_word *to, const void *from, uint64_t bytes);
  * loaded and bounded; NULL if that can't be.  *capacity as for realloc. */
 void *mpm_block_copy(mpm_heap *h, mpm_off block, uint64_t limit, void *reuse,
                      uint64_t *capacity);
+
+#include "scrape.h" /* needs all of this */
 
 #endif

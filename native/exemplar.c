@@ -14,7 +14,8 @@
 
 #include "core.h"
 
-#define HEAD 3u /* words of a slot before its text: time, value, bytes */
+#define HEAD 3u  /* words of a slot before its text: time, value, bytes */
+#define LOOK 16u /* bytes that a look into one shard counts as */
 
 static const uint32_t text_words[MPM_EXEMPLAR_SIZES] = {24, 128};
 
@@ -152,20 +153,23 @@ read_flip(mpm_word *flip, unsigned size, mpm_exemplar *newest)
 }
 
 bool
-mpm_exemplar_read(mpm_store *s, mpm_kind kind, uint32_t count,
-                  mpm_series *series, uint64_t birth, uint32_t part,
+mpm_exemplar_read(const mpm_walk *w, const mpm_shape *shape, uint32_t part,
                   mpm_exemplar *newest)
 {
+    mpm_store *s = w->store;
     mpm_shard *shard;
     newest->bytes = 0;
     for (unsigned size = 0; size < MPM_EXEMPLAR_SIZES; size++) {
-        uint64_t at = mpm_load_acquire(&series->exemplars[size]);
-        uint64_t words = mpm_exemplar_words(kind, count, size);
+        uint64_t at = mpm_load_acquire(&w->series->exemplars[size]);
+        uint64_t words = mpm_exemplar_words((mpm_kind)shape->kind,
+                                            mpm_shape_words(shape), size);
         if (at == 0)
             continue;
         for (uint64_t i = 1; (shard = mpm_shard_at(s, i)) != NULL; i++) {
+            if (!mpm_budget_spend(w->budget, LOOK))
+                return false;
             mpm_word *cell = mpm_shard_cell(s, shard, at - 1, words);
-            if (cell != NULL && mpm_load_acquire(&cell[0]) == birth)
+            if (cell != NULL && mpm_load_acquire(&cell[0]) == w->id.birth)
                 read_flip(cell + 1 + part * flip_words(size), size, newest);
         }
     }

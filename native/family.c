@@ -5,9 +5,16 @@
  * another family; which of them a scrape shows is decided by who reads. */
 #include <stdlib.h>
 
-#include "core.h"
+#include "index.h"
 
 #define TRIES 64 /* to copy a help text that others keep replacing */
+
+uint64_t
+mpm_family_count(mpm_store *s)
+{
+    return mpm_heap_most(&s->heap, mpm_load_acquire(&s->root->families),
+                         sizeof(mpm_family));
+}
 
 mpm_family *
 mpm_family_at(mpm_store *s, uint64_t index)
@@ -47,16 +54,28 @@ mpm_shape_bounds(const mpm_shape *shape)
     return (const double *)(const void *)(shape + 1);
 }
 
-const char *
-mpm_shape_string(const mpm_shape *shape, uint32_t i, uint32_t *length)
+mpm_string
+mpm_strings_next(mpm_strings *at)
+{
+    mpm_string next = {at->bytes, *at->length++};
+    at->bytes += next.length;
+    return next;
+}
+
+mpm_strings
+mpm_shape_strings(const mpm_shape *shape)
 {
     const uint32_t *lengths = lengths_of(shape);
-    const char *bytes =
-        (const char *)(lengths + 2 + shape->labels + shape->states);
-    for (uint32_t k = 0; k < i; k++)
-        bytes += lengths[k];
-    *length = lengths[i];
-    return bytes;
+    return (mpm_strings){
+        lengths, (const char *)(lengths + 2 + shape->labels + shape->states)};
+}
+
+mpm_string
+mpm_shape_name(const mpm_shape *shape)
+{
+    mpm_strings strings = mpm_shape_strings(shape);
+    mpm_strings_next(&strings); /* the registry */
+    return mpm_strings_next(&strings);
 }
 
 uint32_t
@@ -192,12 +211,12 @@ static uint64_t
 hash_name(mpm_store *s, const mpm_shape *shape)
 {
     mpm_hash hash;
+    mpm_strings strings = mpm_shape_strings(shape);
     mpm_hash_begin(&hash, s->heap.header->key);
     for (uint32_t i = 0; i < 2; i++) {
-        uint32_t length;
-        const char *bytes = mpm_shape_string(shape, i, &length);
-        mpm_hash_add(&hash, &length, sizeof length);
-        mpm_hash_add(&hash, bytes, length);
+        mpm_string each = mpm_strings_next(&strings);
+        mpm_hash_add(&hash, &each.length, sizeof each.length);
+        mpm_hash_add(&hash, each.bytes, each.length);
     }
     return mpm_hash_end(&hash);
 }
@@ -405,11 +424,11 @@ mpm_family_release(mpm_store *s, mpm_id id)
 void
 mpm_family_sweep(mpm_store *s)
 {
-    uint64_t families = mpm_load_acquire(&s->root->families);
+    uint64_t families = mpm_family_count(s);
     for (uint64_t i = 0; i < families; i++) {
         mpm_family *f = mpm_family_at(s, i);
         if (f == NULL)
-            break; /* damage: the count may be anything */
+            break; /* damage */
         mpm_id id = {i, mpm_load_acquire(&f->birth)};
         if (id.birth != 0 &&
             (mpm_load_acquire(&f->flags) & MPM_SHAPE_PRIVATE) != 0)

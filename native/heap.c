@@ -83,6 +83,15 @@ mpm_heap_has(mpm_heap *h, uint64_t offset, uint64_t bytes)
     return offset <= size && bytes <= size - offset;
 }
 
+uint64_t
+mpm_heap_most(mpm_heap *h, uint64_t count, uint64_t bytes)
+{
+    if (count > mpm_load_relaxed(&h->known) / bytes)
+        mpm_heap_has(h, 0, h->reserve); /* how far does it reach now? */
+    uint64_t most = mpm_load_relaxed(&h->known) / bytes;
+    return count < most ? count : most;
+}
+
 void *
 mpm_at(mpm_heap *h, mpm_off offset, uint64_t bytes)
 {
@@ -146,31 +155,45 @@ mpm_block_copy(mpm_heap *h, mpm_off block, uint64_t limit, void *reuse,
 
 /* ---- life of a heap ------------------------------------------------------ */
 
+/* What can be a reserve; 0: too little for a heap. */
+static uint64_t
+fit_reserve(uint64_t reserve)
+{
+    reserve = reserve / MPM_STEP * MPM_STEP;
+    return reserve > RESERVE_LIMIT ? RESERVE_LIMIT : reserve;
+}
+
+/* Fills the header of an empty heap that has so many bytes. */
+static mpm_status
+lay_header(mpm_header *header, uint64_t reserve, uint64_t size)
+{
+    memset(header, 0, sizeof *header);
+    header->magic = MPM_MAGIC;
+    header->layout = MPM_LAYOUT;
+    header->byte_order = MPM_BYTE_ORDER;
+    header->reserve = reserve;
+    header->born_ns = mpm_sys_realtime_ns();
+    header->pid = mpm_sys_pid();
+    mpm_store_relaxed(&header->size, size); /* nobody else sees it yet */
+    mpm_store_relaxed(&header->top, HEADER / MPM_LINE);
+    mpm_status status =
+        mpm_sys_random(header->identity, sizeof header->identity);
+    return status == MPM_OK ? mpm_sys_random(header->key, sizeof header->key)
+                            : status;
+}
+
 mpm_status
 mpm_heap_format(int fd, uint64_t reserve)
 {
     mpm_header header;
-    reserve = reserve / MPM_STEP * MPM_STEP;
-    if (reserve > RESERVE_LIMIT)
-        reserve = RESERVE_LIMIT;
-    if (reserve < MPM_STEP)
+    reserve = fit_reserve(reserve);
+    if (reserve == 0)
         return MPM_EMEMORY;
-    memset(&header, 0, sizeof header);
-    mpm_status status = mpm_sys_random(header.identity, sizeof header.identity);
-    if (status == MPM_OK)
-        status = mpm_sys_random(header.key, sizeof header.key);
+    mpm_status status = lay_header(&header, reserve, MPM_STEP);
     if (status == MPM_OK)
         status = mpm_sys_grow(fd, 0, MPM_STEP);
     if (status != MPM_OK)
         return status;
-    header.magic = MPM_MAGIC;
-    header.layout = MPM_LAYOUT;
-    header.byte_order = MPM_BYTE_ORDER;
-    header.reserve = reserve;
-    header.born_ns = mpm_sys_realtime_ns();
-    header.pid = mpm_sys_pid();
-    mpm_store_relaxed(&header.size, MPM_STEP); /* nobody else sees it yet */
-    mpm_store_relaxed(&header.top, HEADER / MPM_LINE);
     if (pwrite(fd, &header, sizeof header, 0) != (ssize_t)sizeof header)
         return MPM_ESYSTEM;
     return MPM_OK;
@@ -192,19 +215,25 @@ check_header(const mpm_header *header, uint64_t file)
     return MPM_OK;
 }
 
+static mpm_status
+begin(mpm_heap *h, int fd, bool read_only)
+{
+    memset(h, 0, sizeof *h);
+    h->fd = -1;
+    h->wait = mpm_sys_sleep;
+    h->read_only = read_only;
+    mpm_status status = mpm_epoch_start();
+    return status == MPM_OK ? mpm_sys_identify(fd, &h->device, &h->inode)
+                            : status;
+}
+
 mpm_status
 mpm_heap_open(mpm_heap *h, int fd, const char *path, bool read_only)
 {
     mpm_header header;
     uint64_t file;
     void *address;
-    memset(h, 0, sizeof *h);
-    h->fd = -1;
-    h->wait = mpm_sys_sleep;
-    h->read_only = read_only;
-    mpm_status status = mpm_epoch_start();
-    if (status == MPM_OK)
-        status = mpm_sys_identify(fd, &h->device, &h->inode);
+    mpm_status status = begin(h, fd, read_only);
     if (status == MPM_OK)
         status = mpm_sys_size(fd, &file);
     if (status != MPM_OK)
@@ -230,12 +259,40 @@ mpm_heap_open(mpm_heap *h, int fd, const char *path, bool read_only)
     return status;
 }
 
+mpm_status
+mpm_heap_open_fileless(mpm_heap *h, int fd, uint64_t reserve)
+{
+    void *address;
+    mpm_status status = begin(h, fd, false);
+    reserve = fit_reserve(reserve);
+    if (status == MPM_OK && reserve == 0)
+        status = MPM_EMEMORY;
+    if (status == MPM_OK)
+        status = mpm_sys_map(-1, reserve, false, &address);
+    if (status != MPM_OK)
+        return status;
+    h->header = address;
+    h->reserve = reserve;
+    mpm_store_relaxed(&h->known, reserve); /* so the file is never asked */
+    h->fd = mpm_sys_reopen(fd, NULL, h->device, h->inode, false);
+    status = h->fd < 0 ? MPM_EGONE : lay_header(h->header, reserve, reserve);
+    if (status != MPM_OK)
+        mpm_heap_close(h);
+    return status;
+}
+
+bool
+mpm_heap_is_nameless(const mpm_heap *h)
+{
+    return h->path != NULL && mpm_sys_is(h->fd, h->device, h->inode) &&
+           mpm_sys_is_unlinked(h->fd);
+}
+
 void
 mpm_heap_close(mpm_heap *h)
 {
     mpm_detach(h);
-    if (h->pin != NULL && h->epoch == mpm_epoch())
-        mpm_sys_unpin(h->pin);
+    mpm_lease_drop(h);
     if (h->header != NULL)
         mpm_sys_unmap(h->header, h->reserve);
     if (mpm_sys_is(h->fd, h->device, h->inode))

@@ -8,7 +8,7 @@
  * The hash is keyed (SipHash-1-3, Aumasson and Bernstein 2012): label values
  * often come from strangers, and a chain of a hundred thousand would be walked
  * under the lock. */
-#include "core.h"
+#include "index.h"
 
 /* ---- SipHash-1-3 --------------------------------------------------------- */
 

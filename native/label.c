@@ -47,14 +47,12 @@ compare_pairs(const void *a, const void *b)
 static mpm_string
 extra_name(const mpm_shape *shape)
 {
-    mpm_string name = {"", 0};
-    if (shape->kind == MPM_HISTOGRAM)
-        return (mpm_string){"le", 2};
-    if (shape->kind == MPM_GAUGE_MODE)
-        return (mpm_string){"pid", 3};
-    if (shape->kind == MPM_ENUM)
-        name.bytes = mpm_shape_string(shape, 1, &name.length);
-    return name;
+    switch (shape->kind) {
+    case MPM_HISTOGRAM: return (mpm_string){"le", 2};
+    case MPM_GAUGE_MODE: return (mpm_string){"pid", 3};
+    case MPM_ENUM: return mpm_shape_name(shape);
+    default: return (mpm_string){"", 0};
+    }
 }
 
 /* Every pair with a comma after it, in the order in which prometheus_client
@@ -87,10 +85,12 @@ mpm_text_make(const mpm_shape *shape, const mpm_string *values,
     pair *all = calloc((size_t)labels + pairs + 1, sizeof *all);
     if (all == NULL)
         return NULL;
+    mpm_strings names = mpm_shape_strings(shape);
+    mpm_strings_next(&names); /* the registry */
+    mpm_strings_next(&names); /* the family's own */
     mpm_buffer_add(&b, (const char *)&head, sizeof head);
     for (uint32_t i = 0; i < labels; i++) {
-        all[i].name.bytes = mpm_shape_string(shape, 2 + i, &all[i].name.length);
-        all[i].value = values[i];
+        all[i] = (pair){mpm_strings_next(&names), values[i]};
         mpm_buffer_add(&b, (const char *)&values[i].length, 4);
     }
     for (uint32_t i = 0; i < 2 * pairs; i++)

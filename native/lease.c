@@ -118,6 +118,15 @@ mpm_lease_take(mpm_heap *h)
     return status;
 }
 
+void
+mpm_lease_drop(mpm_heap *h)
+{
+    if (h->pin != NULL && h->epoch == mpm_epoch())
+        mpm_sys_unpin(h->pin);
+    h->pin = NULL;
+    mpm_store_release(&h->lease, 0);
+}
+
 bool
 mpm_lease_is_alive(mpm_heap *h, uint64_t lease)
 {
@@ -194,21 +203,20 @@ mpm_lock_acquire(mpm_heap *h)
     status = lock_patiently(h);
     if (status == MPM_BUSY)
         return status;
+    bool died = status == MPM_DIED && !MPM_MUTANT("repair.none");
+    status = MPM_OK;
     h->gave_up = 0;
     h->inside = true;
     h->takes = 0;
-    if (status == MPM_DIED && !MPM_MUTANT("repair.none")) {
+    if (died) {
         MPM_CRASH_POINT("lock.taken.from.dead");
         status = mpm_heap_repair(h);
-        if (status == MPM_OK && h->rebuild != NULL)
-            status = h->rebuild(h);
-        if (status != MPM_OK) {
-            /* Stays ours, and so stays to be repaired. */
-            h->inside = false;
-            return status;
-        }
     }
-    return MPM_OK;
+    if (status == MPM_OK && h->rebuild != NULL)
+        status = h->rebuild(h, died);
+    if (status != MPM_OK)
+        h->inside = false; /* stays ours, and so stays to be repaired */
+    return status;
 }
 
 void
@@ -251,11 +259,9 @@ mpm_claim(int fd, bool *claimed)
 }
 
 bool
-mpm_is_attached(mpm_heap *h)
+mpm_is_attached(int fd)
 {
     bool locked = true;
-    if (!mpm_sys_is(h->fd, h->device, h->inode) ||
-        mpm_sys_is_locked(h->fd, MPM_BYTE_ATTACHED, &locked) != MPM_OK)
-        return true;
-    return locked;
+    return mpm_sys_is_locked(fd, MPM_BYTE_ATTACHED, &locked) != MPM_OK ||
+           locked;
 }

@@ -70,17 +70,25 @@ utf8_of(PyObject *text, PyObject **keep, mpm_string *utf8)
 }
 
 void
-tell_private(store_object *store, mpm_status status)
+tell(store_object *store, event what, const char *why)
 {
-    if (store->told || store->state->on_private == NULL)
+    PyObject *function = store->state->told[what];
+    if (store->has_told[what] || function == NULL)
         return;
-    store->told = true;
+    store->has_told[what] = true; /* first: the function may count something */
     PyObject *done =
-        PyObject_CallFunction(store->state->on_private, "Os", (PyObject *)store,
-                              mpm_status_text(status));
+        PyObject_CallFunction(function, "Os", (PyObject *)store, why);
     if (done == NULL)
-        PyErr_WriteUnraisable(store->state->on_private);
+        PyErr_WriteUnraisable(function);
     Py_XDECREF(done);
+}
+
+void
+look_for_name(store_object *store)
+{
+    if (!store->has_told[ON_NAMELESS] &&
+        mpm_heap_is_nameless(&store->store.heap))
+        tell(store, ON_NAMELESS, "its file was deleted or replaced");
 }
 
 PyTypeObject *
@@ -183,20 +191,46 @@ epoch(PyObject *module, PyObject *unused)
     return PyLong_FromUnsignedLongLong(mpm_epoch());
 }
 
-PyDoc_STRVAR(on_private_doc,
-             "on_private($module, callback, /)\n--\n\n"
-             "Call `callback(store, why)` once a store has to count something\n"
-             "in this process's own memory.");
+PyDoc_STRVAR(
+    on_doc,
+    "on($module, event, callback, /)\n--\n\n"
+    "Call `callback(store, why)` when that happens to a store, once:\n\n"
+    "\"private\": something counts in this process's own memory;\n"
+    "\"nameless\": its file has no name any more; \"shard\": this process\n"
+    "has begun to write in it, and again in each forked child.");
 
 static PyObject *
-on_private(PyObject *module, PyObject *callback)
+on(PyObject *module, PyObject *args)
 {
+    static const char *const names[EVENTS] = {
+        [ON_PRIVATE] = "private",
+        [ON_NAMELESS] = "nameless",
+        [ON_SHARD] = "shard",
+    };
+    const char *name;
+    PyObject *callback;
     module_state *state = PyModule_GetState(module);
-    PyObject *old = state->on_private;
-    Py_INCREF(callback);
-    state->on_private = callback;
-    Py_XDECREF(old);
-    Py_RETURN_NONE;
+    if (!PyArg_ParseTuple(args, "sO", &name, &callback))
+        return NULL;
+    for (size_t i = 0; i < EVENTS; i++) {
+        if (strcmp(name, names[i]) != 0)
+            continue;
+        SET_REF(state->told[i], Py_NewRef(callback));
+        Py_RETURN_NONE;
+    }
+    PyErr_Format(PyExc_ValueError, "there is no event %s", name);
+    return NULL;
+}
+
+PyDoc_STRVAR(is_attached_doc,
+             "is_attached($module, fd, /)\n--\n\n"
+             "Has any process the store in this file? Any descriptor will do.");
+
+static PyObject *
+is_attached(PyObject *module, PyObject *arg)
+{
+    int fd = PyObject_AsFileDescriptor(arg);
+    return fd < 0 ? NULL : PyBool_FromLong(mpm_is_attached(fd));
 }
 
 PyDoc_STRVAR(
@@ -231,7 +265,8 @@ static PyMethodDef functions[] = {
     {"filesystem", filesystem, METH_O, filesystem_doc},
     {"float_text", float_text, METH_O, float_text_doc},
     {"epoch", epoch, METH_NOARGS, epoch_doc},
-    {"on_private", on_private, METH_O, on_private_doc},
+    {"is_attached", is_attached, METH_O, is_attached_doc},
+    {"on", on, METH_VARARGS, on_doc},
     {NULL},
 };
 
@@ -280,7 +315,8 @@ traverse(PyObject *module, visitproc visit, void *arg)
     module_state *state = PyModule_GetState(module);
     Py_VISIT(state->error);
     Py_VISIT(state->layout_error);
-    Py_VISIT(state->on_private);
+    for (size_t i = 0; i < EVENTS; i++)
+        Py_VISIT(state->told[i]);
     Py_VISIT(state->encode_exemplar);
     Py_VISIT(state->store_type);
     Py_VISIT(state->family_type);
@@ -298,7 +334,8 @@ clear(PyObject *module)
     module_state *state = PyModule_GetState(module);
     Py_CLEAR(state->error);
     Py_CLEAR(state->layout_error);
-    Py_CLEAR(state->on_private);
+    for (size_t i = 0; i < EVENTS; i++)
+        Py_CLEAR(state->told[i]);
     Py_CLEAR(state->encode_exemplar);
     Py_CLEAR(state->store_type);
     Py_CLEAR(state->family_type);

@@ -32,13 +32,21 @@
         Py_XDECREF(old_);                                                      \
     } while (0)
 
+/* What the Python half is told of a store, each by a function of its own. */
+typedef enum {
+    ON_PRIVATE,  /* it has to count something in the process's own memory */
+    ON_NAMELESS, /* its file has lost its name */
+    ON_SHARD,    /* this process has begun to write in it */
+    EVENTS
+} event;
+
 /* The toolkit's types and exceptions, by their places in the state. */
 enum { TOOL_GONE, TOOL_HEAP, TOOL_VIEW, TOOLS };
 
 typedef struct {
     PyObject *error;        /* StoreError */
     PyObject *layout_error; /* StoreLayoutError, a StoreError */
-    PyObject *on_private;   /* called once a store counts privately, or NULL */
+    PyObject *told[EVENTS]; /* functions, or NULL */
     PyObject *encode_exemplar;
     PyTypeObject *store_type, *family_type, *timer_type;
     PyTypeObject *metric_types[MPM_KINDS];
@@ -52,7 +60,8 @@ typedef struct {
     mpm_store store;
     PyObject *path;    /* str or None */
     PyObject *pending; /* set of the metrics that count privately */
-    bool told;         /* that something counts privately */
+    bool has_told[EVENTS];
+    uint64_t shard_epoch; /* for which ON_SHARD was told */
     PyObject *weak;
 } store_object;
 
@@ -75,7 +84,11 @@ typedef struct {
     PyObject *labelvalues; /* tuple of str; NULL: none given */
     PyObject *children;    /* dict by labelvalues; NULL: no parent */
     PyObject *parent; /* of an unpickled child, which keeps it; else NULL */
+    PyObject *pairs;  /* Info: what is to be shown, not shared yet; or NULL */
     bool followed;    /* a gauge whose function alone changes it */
+    bool removed;     /* a kept child, which counts for nobody */
+    bool pending;     /* in its store's set of what is private */
+    bool dropped;     /* there was no room for it, and it was counted */
     PyObject *weak;
 } metric_object;
 
@@ -111,8 +124,10 @@ PyObject *identity_text(const mpm_header *header);
 /* The UTF-8 of a str, as long as *keep is held; lone surrogates become "?". */
 bool utf8_of(PyObject *text, PyObject **keep, mpm_string *utf8);
 
-/* Tells the application's log, once for each store. */
-void tell_private(store_object *store, mpm_status status);
+/* Tells the Python half of the event, once for each store. */
+void tell(store_object *store, event what, const char *why);
+/* What only a miss or a scrape may cost: has the store lost its name? */
+void look_for_name(store_object *store);
 
 /* Declares the family in its store; no exception, but a status. */
 mpm_status family_declare(family_object *family, bool again);
@@ -126,7 +141,7 @@ typedef struct {
     PyObject **keep;
     Py_ssize_t count;
 } texts;
-/* Of a tuple of str; NULL: of none. */
+/* Of a tuple of str; NULL: of none.  None has no bytes. */
 bool texts_get(texts *t, PyObject *tuple);
 void texts_free(texts *t);
 
@@ -152,8 +167,11 @@ metric_object *metric_alloc(PyTypeObject *type);
 bool metric_open(metric_object *metric, bool force);
 /* Finds or makes the metric's series, declaring the family if need be. */
 mpm_status metric_bind_series(metric_object *metric);
+/* Tries to show what an Info was told; MPM_OK also if nobody would see it. */
+mpm_status info_share(metric_object *metric);
 /* Keeps the set of what is private; MPM_OK: no longer. */
 void metric_note(metric_object *metric, mpm_status status);
+void metric_forget(metric_object *metric);
 /* The update of a Timer. */
 bool metric_observe(PyObject *metric, double x);
 

@@ -278,6 +278,21 @@ PyDoc_STRVAR(deref_doc, "_deref($self, start, size, birth, /)\n--\n\n"
                         "The bytes of a block, as a writable memoryview.");
 
 static PyObject *
+memory_at(heap_object *self, mpm_off start, uint64_t size)
+{
+    PyTypeObject *type = (PyTypeObject *)self->state->tools[TOOL_VIEW];
+    view_object *view = (view_object *)PyType_GenericAlloc(type, 0);
+    if (view == NULL)
+        return NULL;
+    view->heap = (heap_object *)Py_NewRef((PyObject *)self);
+    view->address = mpm_at(&self->heap, start, size);
+    view->size = (Py_ssize_t)size;
+    PyObject *memory = PyMemoryView_FromObject((PyObject *)view);
+    Py_DECREF(view);
+    return memory;
+}
+
+static PyObject *
 heap_deref(PyObject *op, PyObject *args)
 {
     heap_object *self = (heap_object *)op;
@@ -287,16 +302,107 @@ heap_deref(PyObject *op, PyObject *args)
     mpm_off at = {start};
     if (birth == 0 || mpm_block_birth(&self->heap, at, size) != birth)
         return raise_gone(self->state, start);
-    PyTypeObject *type = (PyTypeObject *)self->state->tools[TOOL_VIEW];
-    view_object *view = (view_object *)PyType_GenericAlloc(type, 0);
-    if (view == NULL)
+    return memory_at(self, at, size);
+}
+
+/* ---- blocks that memory of the heap itself names -------------------------- */
+
+/* The link that this buffer is, which keeps it; NULL with an exception. */
+static mpm_link *
+link_of(heap_object *self, PyObject *memory, Py_buffer *buffer)
+{
+    if (PyObject_GetBuffer(memory, buffer, PyBUF_WRITABLE) != 0)
         return NULL;
-    view->heap = (heap_object *)Py_NewRef(op);
-    view->address = mpm_at(&self->heap, at, size);
-    view->size = (Py_ssize_t)size;
-    PyObject *memory = PyMemoryView_FromObject((PyObject *)view);
-    Py_DECREF(view);
-    return memory;
+    if (buffer->len >= (Py_ssize_t)sizeof(mpm_link) &&
+        (uintptr_t)buffer->buf % sizeof(mpm_word) == 0 &&
+        heap_around(self->state, buffer->buf) == self)
+        return buffer->buf;
+    PyBuffer_Release(buffer);
+    PyErr_SetString(PyExc_ValueError, "a link is three words of its heap");
+    return NULL;
+}
+
+PyDoc_STRVAR(link_doc,
+             "_link($self, link, size, /)\n--\n\n"
+             "A block that `link`, which names none, names from now on; its\n"
+             "bytes, not zeroed. Killed anywhere, it is named there or free.");
+
+static PyObject *
+heap_link(PyObject *op, PyObject *args)
+{
+    heap_object *self = (heap_object *)op;
+    PyObject *memory, *bytes = NULL;
+    unsigned long long size;
+    Py_buffer buffer;
+    if (!PyArg_ParseTuple(args, "OK", &memory, &size))
+        return NULL;
+    mpm_link *link = link_of(self, memory, &buffer);
+    if (link == NULL)
+        return NULL;
+    if (lock_heap(self)) {
+        mpm_off start = {0};
+        uint64_t linked = 0;
+        mpm_status status = mpm_block_link(&self->heap, link, size);
+        mpm_lock_release(&self->heap);
+        if (status == MPM_OK)
+            status = mpm_block_linked(&self->heap, link, &start, &linked);
+        bytes = status == MPM_OK ? memory_at(self, start, linked)
+                                 : raise_memory(self->state, status, "malloc");
+    }
+    PyBuffer_Release(&buffer);
+    return bytes;
+}
+
+PyDoc_STRVAR(linked_doc, "_linked($self, link, /)\n--\n\n"
+                         "The bytes of the block that it names, or None. "
+                         "Raises GoneError if it is no link any more.");
+
+static PyObject *
+heap_linked(PyObject *op, PyObject *memory)
+{
+    heap_object *self = (heap_object *)op;
+    Py_buffer buffer;
+    mpm_off start;
+    uint64_t size;
+    mpm_link *link = link_of(self, memory, &buffer);
+    if (link == NULL)
+        return NULL;
+    mpm_status status = mpm_block_linked(&self->heap, link, &start, &size);
+    PyBuffer_Release(&buffer);
+    if (status != MPM_OK)
+        return raise_gone(self->state, start.raw);
+    if (start.raw == 0)
+        Py_RETURN_NONE;
+    return memory_at(self, start, size);
+}
+
+PyDoc_STRVAR(unlink_doc, "_unlink($self, link, /)\n--\n\n"
+                         "Give the block that it names back, if any. "
+                         "Raises GoneError if it is no link any more.");
+
+static PyObject *
+heap_unlink(PyObject *op, PyObject *memory)
+{
+    heap_object *self = (heap_object *)op;
+    Py_buffer buffer;
+    mpm_link *link = link_of(self, memory, &buffer);
+    if (link == NULL)
+        return NULL;
+    uint64_t block = mpm_load_acquire(&link->block);
+    mpm_status status = MPM_OK;
+    bool locked = block != 0 && lock_heap(self);
+    if (locked) {
+        status = mpm_block_unlink(&self->heap, link);
+        mpm_lock_release(&self->heap);
+    }
+    PyBuffer_Release(&buffer);
+    if (block != 0 && !locked)
+        return NULL;
+    if (status == MPM_EGONE)
+        return raise_gone(self->state, block);
+    if (status != MPM_OK)
+        return raise_memory(self->state, status, "free");
+    Py_RETURN_NONE;
 }
 
 static int
@@ -373,6 +479,9 @@ static PyMethodDef methods[] = {
     {"_give", heap_give, METH_VARARGS, give_doc},
     {"_birth", heap_birth, METH_VARARGS, birth_doc},
     {"_deref", heap_deref, METH_VARARGS, deref_doc},
+    {"_link", heap_link, METH_VARARGS, link_doc},
+    {"_linked", heap_linked, METH_O, linked_doc},
+    {"_unlink", heap_unlink, METH_O, unlink_doc},
     {"_numbers", heap_numbers, METH_NOARGS, numbers_doc},
     {NULL},
 };

@@ -59,6 +59,27 @@ key_of(metric_object *m, PyObject *const *args, Py_ssize_t n, PyObject *names)
     return key;
 }
 
+/* What the __init__ of a user's own class has set, for a child too.  It isn't
+ * called again: its arguments are known to nobody. */
+static bool
+copy_attributes(metric_object *from, metric_object *to)
+{
+    PyTypeObject *type = Py_TYPE((PyObject *)from);
+    for (int i = 0; i < MPM_KINDS; i++)
+        if (from->family->state->metric_types[i] == type)
+            return true; /* without a dictionary */
+    PyObject *own = PyObject_GetAttrString((PyObject *)from, "__dict__");
+    if (own == NULL) { /* a class with __slots__ */
+        PyErr_Clear();
+        return true;
+    }
+    PyObject *copy = PyObject_GetAttrString((PyObject *)to, "__dict__");
+    bool copied = copy != NULL && PyDict_Update(copy, own) == 0;
+    Py_XDECREF(copy);
+    Py_DECREF(own);
+    return copied;
+}
+
 /* A metric of the same class and family with these label values. */
 static metric_object *
 make_child(metric_object *parent, PyObject *key)
@@ -66,6 +87,10 @@ make_child(metric_object *parent, PyObject *key)
     metric_object *child = metric_alloc(Py_TYPE((PyObject *)parent));
     if (child == NULL)
         return NULL;
+    if (!copy_attributes(parent, child)) {
+        Py_DECREF((PyObject *)child);
+        return NULL;
+    }
     child->family = (family_object *)Py_NewRef((PyObject *)parent->family);
     child->labelvalues = Py_NewRef(key);
     child->ref.kind = (mpm_kind)child->family->shape->kind;
@@ -98,6 +123,16 @@ overflow_of(metric_object *parent)
     return Py_XNewRef(family->overflow);
 }
 
+/* Are there as many children as a family may have series?  What can't be shared
+ * is in this process's own memory, which must not grow for ever either. */
+static bool
+is_crowded(const metric_object *parent)
+{
+    const mpm_root *root = parent->family->store->store.root;
+    uint64_t most = mpm_load_acquire(&root->max_series);
+    return most != 0 && (uint64_t)PyDict_Size(parent->children) >= most;
+}
+
 /* Not in the dictionary, or its series was removed by another process. */
 static PyObject *
 miss(metric_object *parent, PyObject *key)
@@ -107,7 +142,7 @@ miss(metric_object *parent, PyObject *key)
         return NULL;
     mpm_store_enter(&parent->family->store->store);
     mpm_status status = metric_bind_series(child);
-    if (status == MPM_EFULL) {
+    if (status == MPM_EFULL || (status != MPM_OK && is_crowded(parent))) {
         Py_DECREF((PyObject *)child);
         return overflow_of(parent);
     }
@@ -117,7 +152,7 @@ miss(metric_object *parent, PyObject *key)
     PyObject *other = PyDict_GetItemWithError(parent->children, key);
     if (other != NULL && !is_gone((metric_object *)other)) {
         Py_INCREF(other);
-        PySet_Discard(parent->family->store->pending, (PyObject *)child);
+        metric_forget(child);
         Py_DECREF((PyObject *)child);
         return other;
     }

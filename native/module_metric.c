@@ -13,9 +13,10 @@ texts_free(texts *t)
         Py_XDECREF(t->keep[i]);
     free(t->keep);
     free(t->at);
+    memset(t, 0, sizeof *t);
 }
 
-/* The UTF-8 of a tuple of str; NULL: of none. */
+/* The UTF-8 of a tuple of str; NULL: of none.  None's has no bytes. */
 bool
 texts_get(texts *t, PyObject *tuple)
 {
@@ -29,8 +30,9 @@ texts_get(texts *t, PyObject *tuple)
         return false;
     }
     for (; t->count < count; t->count++) {
-        if (!utf8_of(PyTuple_GetItem(tuple, t->count), &t->keep[t->count],
-                     &t->at[t->count])) {
+        PyObject *text = PyTuple_GetItem(tuple, t->count);
+        if (text != Py_None &&
+            !utf8_of(text, &t->keep[t->count], &t->at[t->count])) {
             texts_free(t);
             return false;
         }
@@ -40,19 +42,14 @@ texts_get(texts *t, PyObject *tuple)
 
 /* ---- from a metric to its series ----------------------------------------- */
 
-/* Finds or makes the series of the metric, declaring the family if it isn't.
- * No exception but for memory: MPM_EPRIVATE. */
-mpm_status
-metric_bind_series(metric_object *m)
+/* Finds or makes the series with these label values, declaring the family if it
+ * isn't, and lets the metric count in it. */
+static mpm_status
+bind_values(metric_object *m, const mpm_string *values)
 {
     family_object *family = m->family;
     mpm_store *s = &family->store->store;
     mpm_id id;
-    texts values;
-    if (!texts_get(&values, m->labelvalues)) {
-        PyErr_Clear();
-        return MPM_EPRIVATE;
-    }
     mpm_family *f = mpm_family_at(s, family->id.index);
     mpm_status status = MPM_OK;
     if (f == NULL || family->id.birth == 0 ||
@@ -61,11 +58,55 @@ metric_bind_series(metric_object *m)
     if (status == MPM_OK)
         status = mpm_lock_acquire(&s->heap);
     if (status == MPM_OK) {
-        status = mpm_series_get(s, family->id, family->shape, values.at, &id);
+        status = mpm_series_get(s, family->id, family->shape, values, &id);
         mpm_lock_release(&s->heap);
     }
+    if (status == MPM_OK)
+        status = mpm_ref_bind(s, &m->ref, id);
+    look_for_name(family->store);
+    return status;
+}
+
+/* Tells the Python half of the first write of this process, or of a child. */
+static void
+note_shard(store_object *store)
+{
+    const mpm_store *s = &store->store;
+    if (s->shard == NULL || store->shard_epoch == s->epoch)
+        return;
+    store->shard_epoch = s->epoch;
+    store->has_told[ON_SHARD] = false;
+    tell(store, ON_SHARD, "");
+}
+
+/* No exception but for memory: MPM_EPRIVATE. */
+mpm_status
+metric_bind_series(metric_object *m)
+{
+    texts values;
+    if (!texts_get(&values, m->labelvalues)) {
+        PyErr_Clear();
+        return MPM_EPRIVATE;
+    }
+    mpm_status status = bind_values(m, values.at);
     texts_free(&values);
-    return status == MPM_OK ? mpm_ref_bind(s, &m->ref, id) : status;
+    return status;
+}
+
+/* Of a child that counted privately until its family was full: what it counted
+ * is poured into the overflow series, in which it counts from now on. */
+static mpm_status
+bind_overflow(metric_object *m)
+{
+    uint32_t count = m->family->shape->labels;
+    mpm_string *values = calloc((size_t)count + 1, sizeof *values);
+    if (values == NULL)
+        return MPM_EPRIVATE;
+    for (uint32_t i = 0; i < count; i++)
+        values[i] = (mpm_string){MPM_OVERFLOW, sizeof MPM_OVERFLOW - 1};
+    mpm_status status = bind_values(m, values);
+    free(values);
+    return status;
 }
 
 /* Keeps the set of what is private.  Its members live until they are shared. */
@@ -73,14 +114,28 @@ void
 metric_note(metric_object *m, mpm_status status)
 {
     store_object *store = m->family->store;
-    if (status != MPM_OK) {
-        tell_private(store, status);
-        if (PySet_Add(store->pending, (PyObject *)m) != 0)
-            PyErr_Clear();
-    } else if (PySet_Size(store->pending) > 0 &&
-               PySet_Discard(store->pending, (PyObject *)m) < 0) {
-        PyErr_Clear();
+    if (status == MPM_OK) {
+        m->dropped = false;
+        metric_forget(m);
+        return;
     }
+    if (status == MPM_EMEMORY && !m->dropped) {
+        m->dropped = true;
+        mpm_add_relaxed(&store->store.root->dropped, 1); /* only a count */
+    }
+    if (!m->pending && PySet_Add(store->pending, (PyObject *)m) != 0)
+        PyErr_Clear();
+    m->pending = true;
+    tell(store, ON_PRIVATE, mpm_status_text(status));
+}
+
+void
+metric_forget(metric_object *m)
+{
+    if (m->pending &&
+        PySet_Discard(m->family->store->pending, (PyObject *)m) < 0)
+        PyErr_Clear();
+    m->pending = false;
 }
 
 bool
@@ -98,7 +153,7 @@ metric_open(metric_object *m, bool force)
         Py_XDECREF(type);
         return false;
     }
-    if (m->followed) {
+    if (m->followed || m->removed) {
         m->ref.cell = NULL; /* prometheus_client: other updates do nothing */
         return true;
     }
@@ -115,13 +170,25 @@ metric_open(metric_object *m, bool force)
                 (m->labelvalues == NULL && mpm_ref_is_stale(&m->ref));
     if (lost && due)
         status = metric_bind_series(m);
+    if (status == MPM_EFULL && m->ref.count != 0)
+        status = bind_overflow(m);
     if (m->ref.count == 0) { /* Info has no cell: it is all text */
+        if (m->ref.private_epoch != s->epoch)
+            Py_CLEAR(m->pairs); /* a child's copy is the parent's to share */
+        if (status == MPM_OK && m->pairs != NULL)
+            status = info_share(m);
+        if (status == MPM_EFULL) { /* of many, one can't be shown for all */
+            Py_CLEAR(m->pairs);
+            status = MPM_OK;
+        }
         metric_note(m, status);
         return true;
     }
     mpm_status opened = mpm_ref_open(s, &m->ref, m->family->id, force);
-    metric_note(m, opened == MPM_OK ? status : opened);
-    return true;
+    metric_note(m, status == MPM_OK ? opened : status);
+    note_shard(m->family->store);
+    /* Who was told may have forked: then it is the child's cell that is due. */
+    return *mpm_epoch_word == s->epoch || metric_open(m, force);
 }
 
 /* ---- what the Python classes build on ------------------------------------ */
@@ -176,47 +243,104 @@ metric_start(PyObject *op, PyObject *args)
     if (status != MPM_OK && !is_parent(m))
         metric_note(m, status);
     else if (status != MPM_OK)
-        tell_private(m->family->store, status);
+        tell(m->family->store, ON_PRIVATE, mpm_status_text(status));
+    note_shard(m->family->store);
     Py_RETURN_NONE;
 }
 
+/* ---- removal -------------------------------------------------------------- */
+
 const char metric_remove_doc[] =
     "_remove($self, labelvalues, /)\n--\n\n"
-    "Remove the series with these label values from the store, and\n"
-    "the child from this process; nothing if there is none.";
+    "Remove the series with these label values from the store, and the\n"
+    "children from this process; None: whatever the value.\n\n"
+    "One look in the index if all values are given and the store's lock\n"
+    "can be had, else a walk over the family. Waits for nobody.";
+
+/* The one series that has exactly these values; false: not by this way. */
+static bool
+remove_one(metric_object *m, const texts *values)
+{
+    const family_object *family = m->family;
+    mpm_store *s = &family->store->store;
+    mpm_id id;
+    for (Py_ssize_t i = 0; i < values->count; i++)
+        if (values->at[i].bytes == NULL)
+            return false;
+    if (mpm_lock_acquire(&s->heap) != MPM_OK)
+        return false;
+    mpm_status status =
+        mpm_series_find(s, family->id, family->shape, values->at, &id);
+    if (status == MPM_OK)
+        status = mpm_series_remove(s, id);
+    mpm_lock_release(&s->heap);
+    return status == MPM_OK;
+}
+
+/* Does the label set have these values?  None: any. */
+static bool
+is_like(PyObject *labelvalues, PyObject *wanted)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_Size(wanted); i++) {
+        PyObject *value = PyTuple_GetItem(wanted, i);
+        if (value != Py_None &&
+            PyUnicode_Compare(PyTuple_GetItem(labelvalues, i), value) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* The child of this process, also if it was never shared. */
+static void
+forget_child(metric_object *m, PyObject *key)
+{
+    metric_object *child =
+        (metric_object *)PyDict_GetItemWithError(m->children, key);
+    if (child == NULL)
+        return;
+    Py_INCREF((PyObject *)child); /* comparing keys may run any code */
+    child->removed = true;
+    child->ref.scratch = child->ref.private_cell != NULL;
+    metric_forget(child);
+    if (PyDict_DelItem(m->children, key) != 0)
+        PyErr_Clear(); /* by now somebody else has done it */
+    Py_DECREF((PyObject *)child);
+}
+
+static void
+forget_children(metric_object *m, PyObject *wanted)
+{
+    int is_pattern = PySequence_Contains(wanted, Py_None);
+    if (is_pattern == 0)
+        forget_child(m, wanted);
+    if (is_pattern != 1)
+        return;
+    PyObject *keys = PyDict_Keys(m->children);
+    for (Py_ssize_t i = 0; keys != NULL && i < PyList_Size(keys); i++)
+        if (is_like(PyList_GetItem(keys, i), wanted))
+            forget_child(m, PyList_GetItem(keys, i));
+    Py_XDECREF(keys);
+}
 
 PyObject *
-metric_remove(PyObject *op, PyObject *key)
+metric_remove(PyObject *op, PyObject *wanted)
 {
     metric_object *m = (metric_object *)op;
-    mpm_id id;
+    texts values;
     if (!is_parent(m)) {
         PyErr_SetString(PyExc_ValueError, "no labels to remove");
         return NULL;
     }
-    mpm_store *s = &m->family->store->store;
-    texts values;
-    if (!texts_get(&values, key))
+    if (!texts_get(&values, wanted))
         return NULL;
+    mpm_store *s = &m->family->store->store;
     mpm_store_enter(s);
-    mpm_status status = mpm_shard_own(s);
-    if (status == MPM_OK)
-        status = mpm_lock_acquire(&s->heap);
-    if (status == MPM_OK) {
-        status =
-            mpm_series_find(s, m->family->id, m->family->shape, values.at, &id);
-        if (status == MPM_OK)
-            status = mpm_series_remove(s, id);
-        mpm_lock_release(&s->heap);
-    }
+    if (!remove_one(m, &values))
+        mpm_series_remove_like(s, m->family->id, values.at,
+                               (uint32_t)values.count);
     texts_free(&values);
-    PyObject *child = PyDict_GetItemWithError(m->children, key);
-    if (child != NULL) {
-        if (PySet_Discard(m->family->store->pending, child) < 0)
-            PyErr_Clear();
-        PyDict_DelItem(m->children, key);
-    }
+    forget_children(m, wanted);
     if (PyErr_Occurred())
         return NULL;
-    return PyBool_FromLong(status == MPM_OK);
+    Py_RETURN_NONE;
 }

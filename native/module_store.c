@@ -19,38 +19,78 @@ PyDoc_STRVAR(
     "A store that this process has joined. `fd` may be closed after.\n\n"
     "Raises StoreError if the file is no store of this layout.");
 
+/* One that has joined nothing yet. */
+static store_object *
+alloc_store(PyTypeObject *type, PyObject *path)
+{
+    store_object *self = (store_object *)PyType_GenericAlloc(type, 0);
+    if (self == NULL)
+        return NULL;
+    self->state = state_of_base(type);
+    self->store.heap.fd = -1;
+    self->path = Py_NewRef(path);
+    self->pending = PySet_New(NULL);
+    if (self->pending == NULL)
+        Py_CLEAR(self);
+    return self;
+}
+
+static PyObject *
+opened(store_object *self, mpm_status status, const char *what)
+{
+    if (status == MPM_OK) {
+        self->store.heap.wait = wait_without_gil;
+        return (PyObject *)self;
+    }
+    raise_status(self->state, status, what); /* before errno changes */
+    Py_DECREF(self);
+    return NULL;
+}
+
 static PyObject *
 store_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"fd", "path", "read_only", NULL};
     int fd, read_only = 0;
     PyObject *path = Py_None, *bytes = NULL;
-    module_state *state = state_of(type);
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i|Op", names, &fd, &path,
                                      &read_only))
         return NULL;
     if (path != Py_None && !PyUnicode_FSConverter(path, &bytes))
         return NULL;
-    store_object *self = (store_object *)PyType_GenericAlloc(type, 0);
+    store_object *self = alloc_store(type, path);
     if (self == NULL) {
         Py_XDECREF(bytes);
         return NULL;
     }
-    self->state = state;
-    self->store.heap.fd = -1;
     const char *name = bytes == NULL ? NULL : PyBytes_AsString(bytes);
     mpm_status status = mpm_store_open(&self->store, fd, name, read_only != 0);
     Py_XDECREF(bytes);
-    self->path = Py_NewRef(path);
-    self->pending = PySet_New(NULL);
-    if (status != MPM_OK || self->pending == NULL) {
-        if (status != MPM_OK) /* before the rest changes errno */
-            raise_status(state, status, "joining a store");
-        Py_DECREF(self);
+    return opened(self, status, "joining a store");
+}
+
+#define FILELESS ((uint64_t)1 << 30) /* bytes of address space, at the most */
+
+PyDoc_STRVAR(
+    fileless_doc,
+    "fileless($type, fd, max_series, /)\n--\n\n"
+    "An empty store for this process and its forks, where no file may\n"
+    "have a byte. `fd`, an empty file, may be closed after.");
+
+static PyObject *
+store_fileless(PyObject *type, PyObject *args)
+{
+    int fd;
+    unsigned long long max_series;
+    if (!PyArg_ParseTuple(args, "iK", &fd, &max_series))
         return NULL;
-    }
-    self->store.heap.wait = wait_without_gil;
-    return (PyObject *)self;
+    store_object *self = alloc_store((PyTypeObject *)type, Py_None);
+    if (self == NULL)
+        return NULL;
+    uint64_t reserve = mpm_sys_reserve(fd);
+    mpm_status status = mpm_store_open_fileless(
+        &self->store, fd, reserve < FILELESS ? reserve : FILELESS, max_series);
+    return opened(self, status, "making a store");
 }
 
 static int
@@ -111,19 +151,19 @@ store_detach(PyObject *op, PyObject *unused)
 /* ---- the catalog --------------------------------------------------------- */
 
 static PyObject *
-string_of(const mpm_shape *shape, uint32_t i)
+next_string(mpm_strings *strings)
 {
-    uint32_t length;
-    const char *bytes = mpm_shape_string(shape, i, &length);
-    return PyUnicode_DecodeUTF8(bytes, (Py_ssize_t)length, "replace");
+    mpm_string next = mpm_strings_next(strings);
+    return PyUnicode_DecodeUTF8(next.bytes, (Py_ssize_t)next.length, "replace");
 }
 
+/* The next so many as a tuple. */
 static PyObject *
-strings_of(const mpm_shape *shape, uint32_t first, uint32_t count)
+next_strings(mpm_strings *strings, uint32_t count)
 {
     PyObject *tuple = PyTuple_New((Py_ssize_t)count);
     for (uint32_t i = 0; tuple != NULL && i < count; i++) {
-        PyObject *text = string_of(shape, first + i);
+        PyObject *text = next_string(strings);
         if (text == NULL)
             Py_CLEAR(tuple);
         else
@@ -147,24 +187,39 @@ bounds_of(const mpm_shape *shape)
     return tuple;
 }
 
+/* The rows, unless only of a damaged store there could be so many. */
+static PyObject *
+whole_or_error(const store_object *self, PyObject *rows,
+               const mpm_budget *budget)
+{
+    if (rows == NULL || budget->left != 0)
+        return rows;
+    Py_DECREF(rows);
+    return raise_status(self->state, MPM_EDAMAGED, "reading");
+}
+
 /* (index, birth, declared, kind, mode, flags, registry, name, documentation,
  * unit, labelnames, bounds, states); the stub's FamilyRow. */
 static PyObject *
-describe(mpm_store *s, mpm_id id, uint64_t declared)
+describe(mpm_store *s, mpm_id id, uint64_t declared, mpm_budget *budget)
 {
     mpm_shape *shape;
     mpm_help *help;
     if (mpm_family_copy(s, id, &shape, &help) != MPM_OK)
         return Py_NewRef(Py_None);
+    mpm_budget_spend(budget, shape->bytes + help->bytes);
     const char *text = (const char *)(help + 1);
+    mpm_strings strings = mpm_shape_strings(shape);
+    PyObject *registry = next_string(&strings), *name = next_string(&strings);
+    PyObject *labelnames = next_strings(&strings, shape->labels);
+    PyObject *states = next_strings(&strings, shape->states);
     PyObject *row = Py_BuildValue(
         "(KKKIIINNNNNNN)", id.index, id.birth, declared, shape->kind,
-        shape->mode, shape->flags, string_of(shape, 0), string_of(shape, 1),
+        shape->mode, shape->flags, registry, name,
         PyUnicode_DecodeUTF8(text, (Py_ssize_t)help->help, "replace"),
         PyUnicode_DecodeUTF8(text + help->help, (Py_ssize_t)help->unit,
                              "replace"),
-        strings_of(shape, 2, shape->labels), bounds_of(shape),
-        strings_of(shape, 2 + shape->labels, shape->states));
+        labelnames, bounds_of(shape), states);
     free(shape);
     free(help);
     return row;
@@ -176,20 +231,24 @@ PyDoc_STRVAR(catalog_doc, "catalog($self, /)\n--\n\n"
 static PyObject *
 store_catalog(PyObject *op, PyObject *unused)
 {
-    mpm_store *s = &((store_object *)op)->store;
-    uint64_t families = mpm_load_acquire(&s->root->families);
+    store_object *self = (store_object *)op;
+    mpm_store *s = &self->store;
+    mpm_budget budget = mpm_budget_of(&s->heap);
+    uint64_t families = mpm_family_count(s);
     PyObject *rows = PyList_New(0);
-    for (uint64_t i = 0; rows != NULL && i < families; i++) {
+    for (uint64_t i = 0; rows != NULL && i < families && budget.left != 0;
+         i++) {
         mpm_family *f = mpm_family_at(s, i);
         mpm_id id = {i, f == NULL ? 0 : mpm_load_acquire(&f->birth)};
         if (id.birth == 0)
             continue;
-        PyObject *row = describe(s, id, mpm_load_acquire(&f->declared));
+        PyObject *row =
+            describe(s, id, mpm_load_acquire(&f->declared), &budget);
         if (row == NULL || (row != Py_None && PyList_Append(rows, row) != 0))
             Py_CLEAR(rows);
         Py_XDECREF(row);
     }
-    return rows;
+    return whole_or_error(self, rows, &budget);
 }
 
 /* Reads pairs (index, birth) into memory of its own; NULL with an exception. */
@@ -240,9 +299,10 @@ store_forget(PyObject *op, PyObject *arg)
 /* ---- scraping ------------------------------------------------------------ */
 
 PyDoc_STRVAR(render_doc,
-             "render($self, ids, openmetrics, created, /)\n--\n\n"
+             "render($self, ids, openmetrics, created, shard='', /)\n--\n\n"
              "The text of these families, in this order, as bytes.\n\n"
-             "Runs without the GIL. `created`: with the _created series.");
+             "Runs without the GIL. `created`: with the _created series.\n"
+             "`shard`: a label's name; then each shard is shown by itself.");
 
 static PyObject *
 store_render(PyObject *op, PyObject *args)
@@ -250,18 +310,21 @@ store_render(PyObject *op, PyObject *args)
     store_object *self = (store_object *)op;
     PyObject *pairs;
     int openmetrics, created;
-    Py_ssize_t count;
+    const char *label = "";
+    Py_ssize_t count, length = 0;
     mpm_buffer out = {0};
     mpm_status status;
-    if (!PyArg_ParseTuple(args, "Opp", &pairs, &openmetrics, &created))
+    if (!PyArg_ParseTuple(args, "Opp|s#", &pairs, &openmetrics, &created,
+                          &label, &length))
         return NULL;
+    mpm_page page = {.format = openmetrics ? MPM_OPENMETRICS : MPM_TEXT_0_0_4,
+                     .created = created != 0,
+                     .shard = {label, (uint32_t)length}};
     mpm_id *ids = ids_of(pairs, &count);
     if (ids == NULL)
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    status = mpm_render(&self->store, ids, (size_t)count,
-                        openmetrics ? MPM_OPENMETRICS : MPM_TEXT_0_0_4,
-                        created != 0, &out);
+    status = mpm_render(&self->store, ids, (size_t)count, &page, &out);
     Py_END_ALLOW_THREADS
     free(ids);
     PyObject *bytes =
@@ -273,28 +336,10 @@ store_render(PyObject *op, PyObject *args)
 }
 
 static PyObject *
-text_strings(const mpm_label_text *text, uint32_t first, uint32_t count)
-{
-    PyObject *tuple = PyTuple_New((Py_ssize_t)count);
-    for (uint32_t i = 0; tuple != NULL && i < count; i++) {
-        uint32_t length;
-        const char *bytes = mpm_text_string(text, first + i, &length);
-        PyObject *value =
-            PyUnicode_DecodeUTF8(bytes, (Py_ssize_t)length, "replace");
-        if (value == NULL)
-            Py_CLEAR(tuple);
-        else
-            PyTuple_SetItem(tuple, (Py_ssize_t)i, value);
-    }
-    return tuple;
-}
-
-static PyObject *
-parts_of(mpm_store *s, const mpm_shape *shape, const mpm_walk *w)
+parts_of(const mpm_shape *shape, const mpm_walk *w)
 {
     mpm_part *parts;
-    size_t count =
-        mpm_series_parts(s, shape, w->series, w->series_birth, &parts);
+    size_t count = mpm_series_parts(w, shape, &parts);
     PyObject *list = PyList_New(0);
     for (size_t i = 0; list != NULL && i < count; i++) {
         PyObject *pair = Py_BuildValue("(Kd)", parts[i].pid, parts[i].value);
@@ -321,7 +366,7 @@ buckets_of(const mpm_shape *shape, const mpm_reading *reading)
 
 /* Pairs of a part and its exemplar (text, value, time); None: never any. */
 static PyObject *
-exemplars_of(mpm_store *s, const mpm_shape *shape, const mpm_walk *w)
+exemplars_of(const mpm_shape *shape, const mpm_walk *w)
 {
     uint32_t parts = shape->kind == MPM_HISTOGRAM ? shape->bounds
                      : shape->kind == MPM_COUNTER ? 1
@@ -329,8 +374,7 @@ exemplars_of(mpm_store *s, const mpm_shape *shape, const mpm_walk *w)
     PyObject *list = PyList_New(0);
     for (uint32_t i = 0; list != NULL && i < parts; i++) {
         mpm_exemplar e;
-        if (!mpm_exemplar_read(s, (mpm_kind)shape->kind, mpm_shape_words(shape),
-                               w->series, w->series_birth, i, &e))
+        if (!mpm_exemplar_read(w, shape, i, &e))
             continue;
         PyObject *row = Py_BuildValue("(Iy#dd)", i, e.text, (Py_ssize_t)e.bytes,
                                       e.value, e.time);
@@ -342,16 +386,16 @@ exemplars_of(mpm_store *s, const mpm_shape *shape, const mpm_walk *w)
 }
 
 /* (labelvalues, info, created, value, count, buckets, parts, exemplars); the
- * stub's SeriesRow.  What its kind doesn't have is None. */
+ * stub's SeriesRow.  What its kind doesn't have is None; of one shard there are
+ * neither parts nor exemplars. */
 static PyObject *
 series_row(mpm_store *s, const mpm_shape *shape, const mpm_walk *w,
-           mpm_reading *reading)
+           const mpm_reading *reading, bool whole)
 {
     double created = mpm_double(mpm_load_acquire(&w->series->created));
     PyObject *value, *count = Py_NewRef(Py_None);
     PyObject *buckets = Py_NewRef(Py_None), *parts = Py_NewRef(Py_None);
     unsigned mode = shape->mode & ~(unsigned)MPM_MODE_LIVE;
-    mpm_series_read(s, shape, w->series, w->series_birth, reading);
     value = PyFloat_FromDouble(reading->value);
     if (shape->kind == MPM_SUMMARY) {
         SET_REF(count, PyLong_FromUnsignedLongLong(reading->count));
@@ -359,44 +403,60 @@ series_row(mpm_store *s, const mpm_shape *shape, const mpm_walk *w,
         SET_REF(count, PyLong_FromUnsignedLongLong(reading->state));
     } else if (shape->kind == MPM_HISTOGRAM) {
         SET_REF(buckets, buckets_of(shape, reading));
-    } else if (shape->kind == MPM_GAUGE_MODE && mode == MPM_MODE_ALL) {
-        SET_REF(parts, parts_of(s, shape, w));
+    } else if (shape->kind == MPM_GAUGE_MODE && mode == MPM_MODE_ALL && whole) {
+        SET_REF(parts, parts_of(shape, w));
     } else if (shape->kind == MPM_GAUGE_MODE && !reading->written) {
         SET_REF(value, Py_NewRef(Py_None));
+    } else if (shape->kind == MPM_GAUGE_MODE && mode == MPM_MODE_MOSTRECENT) {
+        SET_REF(count, PyFloat_FromDouble(reading->time));
     }
-    return Py_BuildValue(
-        "(NNdNNNNN)", text_strings(w->text, 0, w->text->values),
-        text_strings(w->text, w->text->values, 2 * w->text->info), created,
-        value, count, buckets, parts, exemplars_of(s, shape, w));
+    mpm_strings strings = mpm_text_strings(w->text);
+    PyObject *values = next_strings(&strings, w->text->values);
+    PyObject *info = next_strings(&strings, 2 * w->text->info);
+    return Py_BuildValue("(NNdNNNNN)", values, info, created, value, count,
+                         buckets, parts,
+                         whole ? exemplars_of(shape, w) : PyList_New(0));
 }
 
-PyDoc_STRVAR(read_doc, "read($self, index, birth, /)\n--\n\n"
-                       "Every series of a family, read over all shards.");
+PyDoc_STRVAR(read_doc,
+             "read($self, index, birth, shard=0, /)\n--\n\n"
+             "Every series of a family, read over all shards.\n\n"
+             "`shard`: those that this one counted in, read of it alone.");
 
 static PyObject *
 store_read(PyObject *op, PyObject *args)
 {
-    mpm_store *s = &((store_object *)op)->store;
-    unsigned long long index, birth;
+    store_object *self = (store_object *)op;
+    mpm_store *s = &self->store;
+    unsigned long long index, birth, shard = 0;
     mpm_shape *shape;
     mpm_help *help;
     mpm_walk w;
-    if (!PyArg_ParseTuple(args, "KK", &index, &birth))
+    if (!PyArg_ParseTuple(args, "KK|K", &index, &birth, &shard))
         return NULL;
     mpm_id id = {index, birth};
     PyObject *rows = PyList_New(0);
     if (rows == NULL || mpm_family_copy(s, id, &shape, &help) != MPM_OK)
         return rows;
-    mpm_reading reading = {0};
+    mpm_budget budget = mpm_budget_of(&s->heap);
+    mpm_reading reading = {.budget = &budget};
     reading.buckets = calloc(2 * (size_t)shape->bounds + 1, 8);
-    if (reading.buckets == NULL) {
+    if (reading.buckets != NULL) {
+        reading.scratch = reading.buckets + shape->bounds;
+    } else {
         Py_CLEAR(rows);
         PyErr_NoMemory();
     }
-    reading.scratch = reading.buckets + shape->bounds;
-    mpm_walk_begin(&w, s, id);
+    mpm_walk_begin(&w, s, id, &budget);
     while (rows != NULL && mpm_walk_next(&w)) {
-        PyObject *row = series_row(s, shape, &w, &reading);
+        if (w.text->values != shape->labels)
+            continue; /* damage */
+        if (shard == 0)
+            mpm_series_read(s, shape, w.series, w.id.birth, &reading);
+        else if (!mpm_series_read_shard(s, shape, w.series, w.id.birth, shard,
+                                        &reading))
+            continue;
+        PyObject *row = series_row(s, shape, &w, &reading, shard == 0);
         if (row == NULL ||
             (mpm_walk_holds(&w) && PyList_Append(rows, row) != 0))
             Py_CLEAR(rows);
@@ -406,7 +466,7 @@ store_read(PyObject *op, PyObject *args)
     free(reading.buckets);
     free(shape);
     free(help);
-    return rows;
+    return whole_or_error(self, rows, &budget);
 }
 
 /* ---- what is private ----------------------------------------------------- */
@@ -420,6 +480,7 @@ static PyObject *
 store_settle(PyObject *op, PyObject *unused)
 {
     store_object *self = (store_object *)op;
+    look_for_name(self);
     if (PySet_Size(self->pending) == 0)
         return PyLong_FromLong(0);
     PyObject *all = PySequence_List(self->pending);
@@ -450,6 +511,49 @@ count_shards(mpm_store *s)
             counts.free++;
     }
     return counts;
+}
+
+PyDoc_STRVAR(shards_doc, "shards($self, /)\n--\n\n"
+                         "(index, owner's pid, since, alive) of each shard "
+                         "that one process writes.");
+
+static PyObject *
+store_shards(PyObject *op, PyObject *unused)
+{
+    mpm_store *s = &((store_object *)op)->store;
+    mpm_shard *shard;
+    PyObject *rows = PyList_New(0);
+    for (uint64_t i = 1; rows != NULL && (shard = mpm_shard_at(s, i)) != NULL;
+         i++) {
+        bool alive =
+            mpm_lease_is_alive(&s->heap, mpm_load_acquire(&shard->owner));
+        PyObject *row =
+            Py_BuildValue("KKdO", i, mpm_load_acquire(&shard->pid),
+                          (double)mpm_load_acquire(&shard->since_ns) / 1e9,
+                          alive ? Py_True : Py_False);
+        if (row == NULL || PyList_Append(rows, row) != 0)
+            Py_CLEAR(rows);
+        Py_XDECREF(row);
+    }
+    return rows;
+}
+
+PyDoc_STRVAR(declarer_doc,
+             "declarer($self, index, birth, /)\n--\n\n"
+             "The pid of a living process, other than this one, that has\n"
+             "declared the family; None: there is none.");
+
+static PyObject *
+store_declarer(PyObject *op, PyObject *args)
+{
+    mpm_store *s = &((store_object *)op)->store;
+    unsigned long long index, birth;
+    if (!PyArg_ParseTuple(args, "KK", &index, &birth))
+        return NULL;
+    mpm_shard *shard = mpm_shard_declarer(s, (mpm_id){index, birth});
+    return shard == NULL
+               ? Py_NewRef(Py_None)
+               : PyLong_FromUnsignedLongLong(mpm_load_acquire(&shard->pid));
 }
 
 PyDoc_STRVAR(statistics_doc, "statistics($self, /)\n--\n\n"
@@ -526,6 +630,7 @@ store_check(PyObject *op, PyObject *unused)
 /* ---- the type ------------------------------------------------------------ */
 
 static PyMethodDef methods[] = {
+    {"fileless", store_fileless, METH_VARARGS | METH_CLASS, fileless_doc},
     {"attach", store_attach, METH_NOARGS, attach_doc},
     {"detach", store_detach, METH_NOARGS, detach_doc},
     {"catalog", store_catalog, METH_NOARGS, catalog_doc},
@@ -534,6 +639,8 @@ static PyMethodDef methods[] = {
     {"read", store_read, METH_VARARGS, read_doc},
     {"check", store_check, METH_NOARGS, check_doc},
     {"settle", store_settle, METH_NOARGS, settle_doc},
+    {"shards", store_shards, METH_NOARGS, shards_doc},
+    {"declarer", store_declarer, METH_VARARGS, declarer_doc},
     {"statistics", store_statistics, METH_NOARGS, statistics_doc},
     {NULL},
 };

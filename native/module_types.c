@@ -51,6 +51,7 @@ metric_dealloc(PyObject *op)
     Py_CLEAR(m->children);
     Py_CLEAR(m->parent);
     Py_CLEAR(m->labelvalues);
+    Py_CLEAR(m->pairs);
     Py_CLEAR(m->family);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
     Py_DECREF(type);

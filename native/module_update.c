@@ -76,12 +76,14 @@ parse_one(PyObject *const *args, Py_ssize_t n, PyObject *names,
 /* ---- exemplars: the slower way ------------------------------------------- */
 
 /* The labels as the core keeps them: bytes, or NULL for none.  False with an
- * exception, before anything is counted. */
+ * exception, before anything is counted.  It runs any code, also a fork: so it
+ * comes before the epoch is compared. */
 static bool
 encode(metric_object *m, PyObject *exemplar, PyObject **labels)
 {
+    if (exemplar == NULL || m->family == NULL) /* the latter is told later */
+        return true;
     int given = PyObject_IsTrue(exemplar);
-    *labels = NULL;
     if (given == 1)
         *labels = PyObject_CallFunctionObjArgs(
             m->family->state->encode_exemplar, exemplar, NULL);
@@ -117,24 +119,26 @@ counter_inc(PyObject *op, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
     metric_object *m = (metric_object *)op;
     double amount = 1;
-    PyObject *exemplar = NULL;
+    PyObject *exemplar = NULL, *labels = NULL;
     if (!AMOUNT(args, n, names, "amount", "inc", true, amount, &exemplar) ||
-        (!is_open(m) && !metric_open(m, false)))
+        !encode(m, exemplar, &labels))
         return NULL;
+    if (!is_open(m) && !metric_open(m, false))
+        goto drop_labels;
     if (amount < 0) {
         PyErr_SetString(
             PyExc_ValueError,
             "Counters can only be incremented by non-negative amounts.");
-        return NULL;
+        goto drop_labels;
     }
-    PyObject *labels = NULL;
-    if (exemplar != NULL && !encode(m, exemplar, &labels))
-        return NULL;
     if (m->ref.cell != NULL)
         mpm_counter_add(m->ref.cell, amount);
     if (labels != NULL)
         note(m, labels, amount, 0);
     Py_RETURN_NONE;
+drop_labels:
+    Py_XDECREF(labels);
+    return NULL;
 }
 
 const char counter_reset_doc[] =
@@ -155,7 +159,7 @@ counter_reset(PyObject *op, PyObject *unused)
         mpm_lock_release(&s->heap);
     }
     if (status != MPM_OK)
-        tell_private(m->family->store, status);
+        tell(m->family->store, ON_PRIVATE, mpm_status_text(status));
     Py_RETURN_NONE;
 }
 
@@ -335,14 +339,15 @@ histogram_observe(PyObject *op, PyObject *const *args, Py_ssize_t n,
 {
     metric_object *m = (metric_object *)op;
     double amount = 0;
-    PyObject *exemplar = NULL;
+    PyObject *exemplar = NULL, *labels = NULL;
     if (!AMOUNT(args, n, names, "amount", "observe", false, amount,
                 &exemplar) ||
-        (!is_open(m) && !metric_open(m, false)))
+        !encode(m, exemplar, &labels))
         return NULL;
-    PyObject *labels = NULL;
-    if (exemplar != NULL && !encode(m, exemplar, &labels))
+    if (!is_open(m) && !metric_open(m, false)) {
+        Py_XDECREF(labels);
         return NULL;
+    }
     if (m->ref.cell != NULL)
         histogram_write(m, amount);
     if (labels != NULL) {
@@ -371,6 +376,21 @@ metric_observe(PyObject *op, double x)
     return true;
 }
 
+/* Which of the states it equals, -1: none; false with an exception.  It runs
+ * any code, so it comes before the epoch is compared. */
+static bool
+index_of(PyObject *states, PyObject *state, Py_ssize_t *index)
+{
+    Py_ssize_t count = PyTuple_Size(states);
+    int same = 0;
+    for (Py_ssize_t i = 0; i < count && same == 0; i++) {
+        same =
+            PyObject_RichCompareBool(PyTuple_GetItem(states, i), state, Py_EQ);
+        *index = same > 0 ? i : -1;
+    }
+    return same >= 0;
+}
+
 const char enum_state_doc[] =
     "state($self, /, state)\n--\n\n"
     "Say which of the states is true, for all processes.\n\n"
@@ -381,25 +401,19 @@ enum_state(PyObject *op, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
     metric_object *m = (metric_object *)op;
     PyObject *state;
+    Py_ssize_t index = -1;
     if (!parse_one(args, n, names, "state", "state", &state) ||
-        (!is_open(m) && !metric_open(m, false)))
+        (m->family != NULL && !index_of(m->family->states, state, &index)))
         return NULL;
-    PyObject *states = m->family->states;
-    for (Py_ssize_t i = 0; i < PyTuple_Size(states); i++) {
-        int same =
-            PyObject_RichCompareBool(PyTuple_GetItem(states, i), state, Py_EQ);
-        if (same < 0)
-            return NULL;
-        if (same == 0)
-            continue;
-        if (m->ref.cell != NULL)
-            mpm_ref_write_shared(&m->family->store->store, &m->ref, MPM_SET,
-                                 (uint64_t)i);
-        Py_RETURN_NONE;
-    }
-    PyErr_Format(PyExc_ValueError, "%R is none of the states %R", state,
-                 states);
-    return NULL;
+    if (!is_open(m) && !metric_open(m, false))
+        return NULL;
+    if (index < 0)
+        return PyErr_Format(PyExc_ValueError, "%R is none of the states %R",
+                            state, m->family->states);
+    if (m->ref.cell != NULL)
+        mpm_ref_write_shared(&m->family->store->store, &m->ref, MPM_SET,
+                             (uint64_t)index);
+    Py_RETURN_NONE;
 }
 
 /* ---- Info ---------------------------------------------------------------- */
@@ -417,29 +431,22 @@ is_removed(metric_object *m, const mpm_string *values)
             MPM_OK ||
         id.birth == 0)
         return true;
-    return mpm_load_acquire(&mpm_series_at(s, id.index)->first) != m->ref.first;
+    mpm_series *series = mpm_series_at(s, id.index);
+    return series == NULL || mpm_load_acquire(&series->first) != m->ref.first;
 }
 
-const char info_set_doc[] =
-    "_set_info($self, pairs, /)\n--\n\n"
-    "Show these names and values, a flat tuple of str, in one commit.";
-
-PyObject *
-info_set(PyObject *op, PyObject *pairs)
+/* Takes the pairs from the metric if that is done, or nobody could see it. */
+mpm_status
+info_share(metric_object *m)
 {
-    metric_object *m = (metric_object *)op;
-    texts info, values;
-    if (!is_open(m) && !metric_open(m, false))
-        return NULL;
-    if (!texts_get(&info, pairs))
-        return NULL;
-    if (!texts_get(&values, m->labelvalues)) {
-        texts_free(&info);
-        return NULL;
-    }
     mpm_store *s = &m->family->store->store;
+    PyObject *pairs = Py_NewRef(m->pairs);
+    texts info = {0}, values = {0};
     mpm_id id;
-    mpm_status status = mpm_shard_own(s);
+    mpm_status status = MPM_EPRIVATE;
+    if (texts_get(&info, pairs) && texts_get(&values, m->labelvalues))
+        status = mpm_shard_own(s);
+    PyErr_Clear();
     if (status == MPM_OK)
         status = mpm_lock_acquire(&s->heap);
     if (status == MPM_OK) {
@@ -450,11 +457,35 @@ info_set(PyObject *op, PyObject *pairs)
                                           (uint32_t)(info.count / 2), &id);
         mpm_lock_release(&s->heap);
     }
-    if (status == MPM_OK)
-        status = mpm_ref_bind(s, &m->ref, id);
-    if (status != MPM_OK && status != MPM_EGONE)
-        tell_private(m->family->store, status);
     texts_free(&info);
     texts_free(&values);
-    return PyBool_FromLong(status == MPM_OK);
+    if (status == MPM_OK)
+        status = mpm_ref_bind(s, &m->ref, id);
+    else if (status == MPM_EGONE || status == MPM_EFULL)
+        status = MPM_OK; /* a kept child counts for nobody; nor one too many */
+    /* Waiting for the lock let other threads run: theirs is newer. */
+    if (status == MPM_OK && m->pairs == pairs)
+        Py_CLEAR(m->pairs);
+    Py_DECREF(pairs);
+    return status;
+}
+
+const char info_set_doc[] =
+    "_set_info($self, pairs, /)\n--\n\n"
+    "Show these names and values, a flat tuple of str, in one commit.\n\n"
+    "If the store's lock can't be had now, it is tried again before this\n"
+    "process's next scrape.";
+
+PyObject *
+info_set(PyObject *op, PyObject *pairs)
+{
+    metric_object *m = (metric_object *)op;
+    if (m->family != NULL) {
+        mpm_store_enter(&m->family->store->store);
+        m->ref.private_epoch = m->family->store->store.epoch;
+        SET_REF(m->pairs, Py_NewRef(pairs));
+    }
+    if (!metric_open(m, false))
+        return NULL;
+    Py_RETURN_NONE;
 }

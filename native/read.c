@@ -23,15 +23,14 @@ struct mpm_columns {
     mpm_store *store;
     uint64_t shards; /* as many as there were when the scrape began */
     uint64_t chunk;  /* UINT64_MAX: none yet */
+    uint64_t words;  /* of the chunk, each part has as many */
     column_part part[];
 };
 
 struct mpm_columns *
 mpm_columns_new(mpm_store *s)
 {
-    uint64_t shards = mpm_load_acquire(&s->root->shard_count);
-    if (shards > UINT32_MAX) /* damage */
-        return NULL;
+    uint64_t shards = mpm_shard_count(s);
     struct mpm_columns *c = calloc(1, sizeof *c + shards * sizeof(column_part));
     if (c == NULL)
         return NULL;
@@ -50,14 +49,16 @@ mpm_columns_free(struct mpm_columns *columns)
 }
 
 static void
-fill_column(struct mpm_columns *c, uint64_t chunk)
+fill_column(struct mpm_columns *c, uint64_t chunk, uint64_t words)
 {
     c->chunk = chunk;
+    c->words = words;
     for (uint64_t i = 0; i < c->shards; i++) {
         column_part *part = &c->part[i];
-        part->start = part->shard == NULL
-                          ? NULL
-                          : mpm_shard_chunk(c->store, part->shard, chunk);
+        part->start =
+            part->shard == NULL
+                ? NULL
+                : mpm_shard_chunk(c->store, part->shard, chunk, words);
     }
 }
 
@@ -76,12 +77,13 @@ cells_of(mpm_store *s, struct mpm_columns *columns, mpm_series *series,
     cells c = {.store = s, .count = count};
     c.words = mpm_load_acquire(&series->words);
     uint64_t first = c.words & UINT32_MAX, chunk = c.words >> 32;
-    bool fits = first + count <= mpm_shard_chunk_words(s, chunk);
-    c.shards = fits ? mpm_load_acquire(&s->root->shard_count) : 0;
+    uint64_t size = mpm_shard_chunk_words(s, chunk);
+    bool fits = first + count <= size;
+    c.shards = fits ? mpm_shard_count(s) : 0;
     if (columns == NULL || !fits)
         return c;
-    if (columns->chunk != chunk)
-        fill_column(columns, chunk);
+    if (columns->chunk != chunk || columns->words != size)
+        fill_column(columns, chunk, size);
     c.columns = columns;
     c.shards = columns->shards;
     return c;
@@ -134,8 +136,7 @@ read_part(mpm_store *s, mpm_shard *shard, mpm_word *cell, uint64_t birth,
 }
 
 static void
-fold_part(mpm_reading *into, const mpm_part *part, mpm_mode mode, bool live,
-          double *newest)
+fold_part(mpm_reading *into, const mpm_part *part, mpm_mode mode, bool live)
 {
     double value = part->value;
     bool left = !live && part->left == part->left;
@@ -152,12 +153,25 @@ fold_part(mpm_reading *into, const mpm_part *part, mpm_mode mode, bool live,
             into->value = value;
         break;
     default:
-        if (!into->written || part->time >= *newest) {
+        if (!into->written || part->time >= into->time) {
             into->value = value;
-            *newest = part->time;
+            into->time = part->time;
         }
     }
     into->written = true;
+}
+
+static bool
+spend(const mpm_reading *into, uint64_t bytes)
+{
+    return into->budget == NULL || mpm_budget_spend(into->budget, bytes);
+}
+
+/* For one shard: a look, or the cell that is there. */
+static bool
+spend_on(const mpm_reading *into, const mpm_word *cell, uint32_t count)
+{
+    return spend(into, cell == NULL ? 1 : (uint64_t)count * 8);
 }
 
 static void
@@ -165,14 +179,15 @@ read_mode(const cells *c, const mpm_shape *shape, uint64_t birth,
           mpm_reading *into)
 {
     bool live = (shape->mode & MPM_MODE_LIVE) != 0;
-    double newest = 0;
     for (uint64_t i = 1; i < c->shards; i++) {
         mpm_part part;
         mpm_shard *shard;
         mpm_word *cell = cell_in(c, i, &shard);
+        if (!spend_on(into, cell, c->count))
+            return;
         if (cell != NULL &&
             read_part(c->store, shard, cell, birth, live, &part))
-            fold_part(into, &part, fold_of(shape), live, &newest);
+            fold_part(into, &part, fold_of(shape), live);
     }
 }
 
@@ -192,19 +207,21 @@ keep_part(mpm_part *parts, size_t count, const mpm_part *part)
 }
 
 size_t
-mpm_series_parts(mpm_store *s, const mpm_shape *shape, mpm_series *series,
-                 uint64_t birth, mpm_part **parts)
+mpm_series_parts(const mpm_walk *w, const mpm_shape *shape, mpm_part **parts)
 {
-    cells c = cells_of(s, NULL, series, MPM_MODE_WORDS);
+    mpm_store *s = w->store;
+    cells c = cells_of(s, NULL, w->series, MPM_MODE_WORDS);
     bool live = (shape->mode & MPM_MODE_LIVE) != 0;
     size_t count = 0;
-    *parts =
-        c.shards > UINT32_MAX ? NULL : calloc(c.shards + 1, sizeof **parts);
+    *parts = calloc(c.shards + 1, sizeof **parts);
     for (uint64_t i = 1; *parts != NULL && i < c.shards; i++) {
         mpm_part part;
         mpm_shard *shard;
         mpm_word *cell = cell_in(&c, i, &shard);
-        if (cell == NULL || !read_part(s, shard, cell, birth, live, &part))
+        if (!mpm_budget_spend(w->budget, count + 1))
+            break;
+        if (cell == NULL ||
+            !read_part(s, shard, cell, w->id.birth, live, &part))
             continue;
         part.pid = mpm_load_acquire(&shard->pid);
         /* The dead are shown until somebody takes their shard over. */
@@ -221,7 +238,8 @@ begin(mpm_reading *into, uint32_t bounds)
 {
     mpm_reading empty = {.buckets = into->buckets,
                          .scratch = into->scratch,
-                         .columns = into->columns};
+                         .columns = into->columns,
+                         .budget = into->budget};
     *into = empty;
     if (into->buckets != NULL)
         memset(into->buckets, 0, bounds * sizeof *into->buckets);
@@ -251,7 +269,7 @@ mpm_series_read(mpm_store *s, const mpm_shape *shape, mpm_series *series,
     mpm_kind kind = (mpm_kind)shape->kind;
     bool shared = kind == MPM_GAUGE || kind == MPM_ENUM;
     begin(into, shape->bounds);
-    if (count == 0)
+    if (count == 0 || !spend(into, count))
         return;
     double base = kind == MPM_COUNTER ? base_of(s, series, birth) : 0;
     /* A column may be older than the base, and lack a chunk that is in it. */
@@ -264,11 +282,44 @@ mpm_series_read(mpm_store *s, const mpm_shape *shape, mpm_series *series,
     for (uint64_t i = shared ? 0 : 1; i < last; i++) {
         mpm_shard *shard;
         mpm_word *cell = cell_in(&c, i, &shard);
+        if (!spend_on(into, cell, count))
+            return;
         if (cell != NULL && !mpm_cell_read(cell, kind, count, birth, into))
             count_unsettled(s);
     }
     if (base != 0)
         into->value -= base;
+}
+
+bool
+mpm_series_read_shard(mpm_store *s, const mpm_shape *shape, mpm_series *series,
+                      uint64_t birth, uint64_t shard, mpm_reading *into)
+{
+    mpm_part part;
+    mpm_shard *owner;
+    mpm_kind kind = (mpm_kind)shape->kind;
+    uint32_t count = mpm_shape_words(shape);
+    begin(into, shape->bounds);
+    if (shard == 0 || count == 0 || kind == MPM_GAUGE || kind == MPM_ENUM ||
+        !spend(into, (uint64_t)count * 8))
+        return false;
+    cells c = cells_of(s, into->columns, series, count);
+    mpm_word *cell = shard < c.shards ? cell_in(&c, shard, &owner) : NULL;
+    if (cell == NULL || mpm_load_acquire(&cell[0]) != birth)
+        return false;
+    if (kind != MPM_GAUGE_MODE) {
+        if (!mpm_cell_read(cell, kind, count, birth, into))
+            count_unsettled(s);
+        return true;
+    }
+    mpm_mode mode = fold_of(shape);
+    bool live = (shape->mode & MPM_MODE_LIVE) != 0;
+    bool shown =
+        read_part(s, owner, cell, birth, live, &part) &&
+        (mode != MPM_MODE_ALL || part.lease == mpm_load_acquire(&owner->owner));
+    if (shown)
+        fold_part(into, &part, mode, live);
+    return shown;
 }
 
 mpm_status

@@ -1,11 +1,12 @@
 /* rebuild.c: every derived word of the catalog made anew from the records, by
- * who takes the lock from a dead owner: the hash index, the chains of free
- * records and slots, the counts, the end of the word space.
+ * who takes the lock from a dead owner, or finds that series were removed
+ * without it: the hash index, the chains of free records and slots, the counts,
+ * the end of the word space.
  *
  * So nothing derived needs a protocol of its own, and no kill can make it
  * drift.  The price is a walk over all records after a death inside the lock:
  * some 50 ms for a million series.  Killed here, it is simply done again. */
-#include "core.h"
+#include "index.h"
 
 /* The family whose slot names this record, NULL if the record isn't live. */
 static mpm_family *
@@ -105,12 +106,18 @@ rebuild_slots(mpm_store *s, mpm_family *f)
 }
 
 mpm_status
-mpm_catalog_rebuild(mpm_heap *h)
+mpm_catalog_rebuild(mpm_heap *h, bool died)
 {
     mpm_store *s = h->store;
     mpm_root *root = s->root;
+    if (!died && mpm_load_acquire(&root->untidy) == 0)
+        return MPM_OK;
+    /* First: what is removed from now on makes it untidy again. */
+    mpm_exchange_seq_cst(&root->untidy, 0);
+    MPM_CRASH_POINT("rebuild.begun");
     uint64_t chunks = mpm_load_acquire(&root->word_chunks);
-    mpm_add_relaxed(&root->repairs, 1); /* a count, ordered by nothing */
+    if (died)
+        mpm_add_relaxed(&root->repairs, 1); /* a count, ordered by nothing */
     for (uint32_t i = 0; i < MPM_SERIES_HEADS; i++)
         mpm_store_release(&root->free_series[i], 0);
     mpm_store_release(&root->live, 0);
@@ -124,7 +131,9 @@ mpm_catalog_rebuild(mpm_heap *h)
     uint64_t families = mpm_load_acquire(&root->families);
     for (uint64_t i = 0; i < families && status == MPM_OK; i++) {
         mpm_family *f = mpm_family_at(s, i);
-        if (mpm_load_acquire(&f->birth) != 0)
+        if (f == NULL)
+            status = MPM_EDAMAGED;
+        else if (mpm_load_acquire(&f->birth) != 0)
             status = rebuild_slots(s, f);
     }
     MPM_CRASH_POINT("rebuild.done");

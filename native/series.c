@@ -7,7 +7,7 @@
  * Whatever else says who is live is derived (rebuild.c). */
 #include <stdlib.h>
 
-#include "core.h"
+#include "index.h"
 
 #define TRIES 64 /* of a walk to read a slot that keeps changing */
 
@@ -41,15 +41,11 @@ strings_of(const mpm_label_text *text)
     return text->values + 2 * text->info;
 }
 
-const char *
-mpm_text_string(const mpm_label_text *text, uint32_t i, uint32_t *length)
+mpm_strings
+mpm_text_strings(const mpm_label_text *text)
 {
     const uint32_t *lengths = lengths_of(text);
-    const char *bytes = (const char *)(lengths + strings_of(text));
-    for (uint32_t k = 0; k < i; k++)
-        bytes += lengths[k];
-    *length = lengths[i];
-    return bytes;
+    return (mpm_strings){lengths, (const char *)(lengths + strings_of(text))};
 }
 
 const char *
@@ -58,13 +54,32 @@ mpm_text_pairs(const mpm_label_text *text)
     return (const char *)text + text->bytes - text->pairs;
 }
 
+bool
+mpm_text_has(const mpm_label_text *text, const mpm_string *values,
+             uint32_t count)
+{
+    if (text->values != count)
+        return false;
+    mpm_strings strings = mpm_text_strings(text);
+    for (uint32_t i = 0; i < count; i++) {
+        mpm_string value = mpm_strings_next(&strings);
+        if (values[i].bytes != NULL &&
+            (value.length != values[i].length ||
+             memcmp(value.bytes, values[i].bytes, value.length) != 0))
+            return false;
+    }
+    return true;
+}
+
 static bool
 text_is_valid(const mpm_label_text *text)
 {
-    uint64_t bytes = text->bytes, strings = text->values;
-    strings += 2 * (uint64_t)text->info;
+    uint64_t bytes = text->bytes;
+    if (bytes < sizeof *text)
+        return false; /* what follows isn't there */
+    uint64_t strings = text->values + 2 * (uint64_t)text->info;
     uint64_t used = sizeof *text + 4 * strings;
-    if (bytes < sizeof *text || used > bytes || text->split > text->pairs)
+    if (used > bytes || text->split > text->pairs)
         return false;
     for (uint64_t i = 0; i < strings; i++)
         used += lengths_of(text)[i];
@@ -80,14 +95,15 @@ typedef struct {
     uint32_t count;
     void *copy;
     uint64_t capacity;
+    uint64_t birth; /* of the one looked at last */
 } wanted;
 
 static bool
 is_wanted(void *context, mpm_series *series)
 {
     wanted *w = context;
-    if (mpm_load_acquire(&series->birth) == 0 ||
-        mpm_load_acquire(&series->family) != w->family)
+    w->birth = mpm_load_acquire(&series->birth);
+    if (w->birth == 0 || mpm_load_acquire(&series->family) != w->family)
         return false;
     void *copy = mpm_block_copy(&w->store->heap,
                                 (mpm_off){mpm_load_acquire(&series->text)},
@@ -96,16 +112,7 @@ is_wanted(void *context, mpm_series *series)
         return false;
     w->copy = copy;
     const mpm_label_text *text = copy;
-    if (!text_is_valid(text) || text->values != w->count)
-        return false;
-    for (uint32_t i = 0; i < w->count; i++) {
-        uint32_t length;
-        const char *bytes = mpm_text_string(text, i, &length);
-        if (length != w->values[i].length ||
-            memcmp(bytes, w->values[i].bytes, length) != 0)
-            return false;
-    }
-    return true;
+    return text_is_valid(text) && mpm_text_has(text, w->values, w->count);
 }
 
 static uint64_t
@@ -122,15 +129,16 @@ hash_values(mpm_store *s, uint64_t family, const mpm_string *values,
     return mpm_hash_end(&hash);
 }
 
-/* The series' index + 1, or 0. */
-static uint64_t
+/* The living series with these label values; birth 0: there is none.  Its birth
+ * is loaded once: somebody may remove it at any time (removal.c). */
+static mpm_id
 find(mpm_store *s, uint64_t family, uint64_t hash, const mpm_string *values,
      uint32_t count)
 {
-    wanted w = {s, family, values, count, NULL, 0};
+    wanted w = {s, family, values, count, NULL, 0, 0};
     uint64_t found = mpm_index_find(s, hash, is_wanted, &w);
     free(w.copy);
-    return found;
+    return found == 0 ? (mpm_id){0, 0} : (mpm_id){found - 1, w.birth};
 }
 
 /* ---- making -------------------------------------------------------------- */
@@ -382,11 +390,7 @@ mpm_series_find(mpm_store *s, mpm_id family, const mpm_shape *shape,
     if (family_of(s, family) == NULL)
         return MPM_EGONE;
     uint64_t hash = hash_values(s, family.birth, values, shape->labels);
-    uint64_t found = find(s, family.birth, hash, values, shape->labels);
-    if (found == 0)
-        return MPM_OK;
-    id->index = found - 1;
-    id->birth = mpm_load_acquire(&mpm_series_at(s, id->index)->birth);
+    *id = find(s, family.birth, hash, values, shape->labels);
     return MPM_OK;
 }
 
@@ -399,12 +403,9 @@ mpm_series_get(mpm_store *s, mpm_id family, const mpm_shape *shape,
     if (f == NULL)
         return MPM_EGONE;
     uint64_t hash = hash_values(s, family.birth, values, shape->labels);
-    uint64_t found = find(s, family.birth, hash, values, shape->labels);
-    if (found != 0) {
-        id->index = found - 1;
-        id->birth = mpm_load_acquire(&mpm_series_at(s, id->index)->birth);
+    *id = find(s, family.birth, hash, values, shape->labels);
+    if (id->birth != 0)
         return MPM_OK;
-    }
     if (!has_room(s, f, values, shape->labels)) {
         mpm_store_release(&f->dropped, mpm_load_relaxed(&f->dropped) + 1);
         mpm_add_relaxed(&s->root->dropped, 1); /* a count, ordered by nothing */
@@ -432,9 +433,11 @@ mpm_series_replace(mpm_store *s, mpm_id family, const mpm_shape *shape,
     if (status != MPM_OK)
         return status;
     before = mpm_series_at(s, old.index);
+    mpm_family *f = mpm_family_at(s, family.index);
+    if (before == NULL || f == NULL)
+        return MPM_EDAMAGED;
     uint64_t slot = mpm_load_acquire(&before->place) & UINT32_MAX;
-    mpm_word *entry = mpm_table_at(
-        &s->heap, &mpm_family_at(s, family.index)->slot, MPM_OFFSETS, slot);
+    mpm_word *entry = mpm_table_at(&s->heap, &f->slot, MPM_OFFSETS, slot);
     mpm_label_text *text = mpm_text_make(shape, values, info, pairs);
     if (text == NULL)
         return MPM_EPRIVATE;
@@ -499,10 +502,11 @@ mpm_series_mend(mpm_store *s, mpm_series *series, uint64_t index)
 /* ---- walking ------------------------------------------------------------- */
 
 void
-mpm_walk_begin(mpm_walk *w, mpm_store *s, mpm_id family)
+mpm_walk_begin(mpm_walk *w, mpm_store *s, mpm_id family, mpm_budget *budget)
 {
     memset(w, 0, sizeof *w);
     w->store = s;
+    w->budget = budget;
     w->family = mpm_family_at(s, family.index);
     w->birth = family.birth;
     w->slot = UINT64_MAX;
@@ -532,13 +536,14 @@ read_slot(mpm_walk *w, const mpm_word *entry, uint64_t e)
     if (copy == NULL)
         return CHANGED;
     w->text = copy;
+    mpm_budget_spend(w->budget, w->text->bytes);
     /* The slot first: the record may be another's by now, or be in the making
      * for this very slot (tests/models/test_catalog.py). */
     if (mpm_load_acquire(entry) != e ||
         mpm_load_acquire(&series->birth) != birth)
         return CHANGED;
     w->series = series;
-    w->series_birth = birth;
+    w->id = (mpm_id){e - 1, birth};
     return text_is_valid(w->text) ? SHOWN : SKIPPED;
 }
 
@@ -549,7 +554,8 @@ mpm_walk_next(mpm_walk *w)
     if (w->family == NULL)
         return false;
     for (w->slot++; mpm_load_acquire(&w->family->birth) == w->birth &&
-                    w->slot < mpm_load_acquire(&w->family->slots);
+                    w->slot < mpm_load_acquire(&w->family->slots) &&
+                    mpm_budget_spend(w->budget, sizeof(mpm_series));
          w->slot++) {
         mpm_word *entry =
             mpm_table_at(h, &w->family->slot, MPM_OFFSETS, w->slot);
@@ -573,7 +579,7 @@ bool
 mpm_walk_holds(const mpm_walk *w)
 {
     bool has_words = mpm_load_acquire(&w->series->place) >> 32 != 0;
-    return !has_words || mpm_load_acquire(&w->series->birth) == w->series_birth;
+    return !has_words || mpm_load_acquire(&w->series->birth) == w->id.birth;
 }
 
 void

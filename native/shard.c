@@ -5,10 +5,17 @@
  * many shards as processes ever lived at one time, and nothing to clean up. */
 #include "core.h"
 
+uint64_t
+mpm_shard_count(mpm_store *s)
+{
+    return mpm_heap_most(&s->heap, mpm_load_acquire(&s->root->shard_count),
+                         sizeof(mpm_shard));
+}
+
 mpm_shard *
 mpm_shard_at(mpm_store *s, uint64_t index)
 {
-    if (index >= mpm_load_acquire(&s->root->shard_count))
+    if (index >= mpm_shard_count(s))
         return NULL;
     mpm_word *entry =
         mpm_table_at(&s->heap, &s->root->shard, MPM_OFFSETS, index);
@@ -83,14 +90,18 @@ take_over(mpm_store *s)
     return NULL;
 }
 
-/* [owner] Forgets what the last owner had declared and was writing. */
+/* [owner] Forgets what the last owner had declared and was writing, or perhaps
+ * removing: then what is derived may not be true any more (removal.c). */
 static void
 begin(mpm_store *s, mpm_shard *shard)
 {
+    if (mpm_load_acquire(&shard->hazard) != 0)
+        mpm_store_release(&s->root->untidy, 1);
+    MPM_CRASH_POINT("shard.begun");
     mpm_store_release(&shard->hazard, 0);
     mpm_store_release(&shard->pid, mpm_sys_pid());
     mpm_store_release(&shard->since_ns, mpm_sys_realtime_ns());
-    uint64_t families = mpm_load_acquire(&s->root->families);
+    uint64_t families = mpm_family_count(s);
     for (uint64_t i = 0; i < families; i++) {
         mpm_word *declared =
             mpm_table_at(&s->heap, &shard->declared, MPM_DECLARED, i);
@@ -151,22 +162,22 @@ mpm_shard_chunk_words(mpm_store *s, uint64_t chunk)
 }
 
 mpm_word *
-mpm_shard_chunk(mpm_store *s, mpm_shard *shard, uint64_t chunk)
+mpm_shard_chunk(mpm_store *s, mpm_shard *shard, uint64_t chunk, uint64_t count)
 {
     mpm_word *entry =
         mpm_table_at(&s->heap, &shard->chunks, MPM_OFFSETS, chunk);
     uint64_t offset = entry == NULL ? 0 : mpm_load_acquire(entry);
-    uint64_t size = offset == 0 ? 0 : mpm_shard_chunk_words(s, chunk);
-    return size == 0 ? NULL : mpm_at(&s->heap, (mpm_off){offset}, size * 8);
+    return offset == 0 ? NULL : mpm_at(&s->heap, (mpm_off){offset}, count * 8);
 }
 
 mpm_word *
 mpm_shard_cell(mpm_store *s, mpm_shard *shard, uint64_t words, uint64_t count)
 {
     uint64_t chunk = words >> 32, first = words & UINT32_MAX;
-    if (first + count > mpm_shard_chunk_words(s, chunk))
+    uint64_t size = mpm_shard_chunk_words(s, chunk);
+    if (first + count > size)
         return NULL;
-    mpm_word *start = mpm_shard_chunk(s, shard, chunk);
+    mpm_word *start = mpm_shard_chunk(s, shard, chunk, size);
     return start == NULL ? NULL : start + first;
 }
 
@@ -225,18 +236,33 @@ mpm_shard_is_hazardous(mpm_store *s, uint64_t birth)
     return false;
 }
 
-bool
-mpm_shard_is_declared(mpm_store *s, uint64_t family, uint64_t birth)
+/* A living process's shard, but for one, that notes this declaration. */
+static mpm_shard *
+find_declarer(mpm_store *s, mpm_id family, const mpm_shard *but)
 {
     mpm_shard *shard;
     for (uint64_t i = 1; (shard = mpm_shard_at(s, i)) != NULL; i++) {
-        mpm_word *declared =
-            mpm_table_at(&s->heap, &shard->declared, MPM_DECLARED, family);
-        if (declared != NULL && mpm_load_acquire(declared) == birth &&
+        mpm_word *declared = mpm_table_at(&s->heap, &shard->declared,
+                                          MPM_DECLARED, family.index);
+        if (shard != but && declared != NULL &&
+            mpm_load_acquire(declared) == family.birth &&
             mpm_lease_is_alive(&s->heap, mpm_load_acquire(&shard->owner)))
-            return true;
+            return shard;
     }
-    return false;
+    return NULL;
+}
+
+bool
+mpm_shard_is_declared(mpm_store *s, uint64_t family, uint64_t birth)
+{
+    return find_declarer(s, (mpm_id){family, birth}, NULL) != NULL;
+}
+
+mpm_shard *
+mpm_shard_declarer(mpm_store *s, mpm_id family)
+{
+    mpm_store_enter(s);
+    return find_declarer(s, family, s->shard);
 }
 
 mpm_status

@@ -20,7 +20,7 @@ mpm_status_text(mpm_status status)
         [MPM_EMEMORY] = "no room is left in the store or on its file system",
         [MPM_ELAYOUT] = "not a store of this build's layout",
         [MPM_EDAMAGED] = "the store is damaged",
-        [MPM_EGONE] = "gone",
+        [MPM_EGONE] = "gone, or its file can't be opened any more",
         [MPM_EFULL] = "the family has as many series as it may have",
         [MPM_ESYSTEM] = "a system call failed",
         [MPM_EPRIVATE] = "no memory is left in this process",
@@ -68,6 +68,34 @@ mpm_store_format(int fd, uint64_t reserve, uint64_t max_series)
     return status;
 }
 
+static void
+begin(mpm_store *s)
+{
+    s->heap.store = s;
+    s->heap.rebuild = mpm_catalog_rebuild;
+}
+
+mpm_status
+mpm_store_open_fileless(mpm_store *s, int fd, uint64_t reserve,
+                        uint64_t max_series)
+{
+    memset(s, 0, sizeof *s);
+    mpm_status status = mpm_heap_open_fileless(&s->heap, fd, reserve);
+    if (status != MPM_OK)
+        return status;
+    status = mpm_lock_acquire(&s->heap);
+    if (status == MPM_OK) {
+        status = lay_out(s, max_series);
+        mpm_lock_release(&s->heap);
+    }
+    mpm_lease_drop(&s->heap); /* the maker's, as that of any store */
+    if (status == MPM_OK)
+        begin(s);
+    else
+        mpm_heap_close(&s->heap);
+    return status;
+}
+
 /* Is the last of so many entries there?  A chunk is linked before it counts. */
 static bool
 has_last(mpm_store *s, mpm_table *t, mpm_table_kind kind, const mpm_word *count)
@@ -105,8 +133,7 @@ mpm_store_open(mpm_store *s, int fd, const char *path, bool read_only)
         mpm_heap_close(&s->heap);
         return MPM_EDAMAGED;
     }
-    s->heap.store = s;
-    s->heap.rebuild = mpm_catalog_rebuild;
+    begin(s);
     return MPM_OK;
 }
 

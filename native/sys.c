@@ -31,6 +31,7 @@
 #define NANOSECONDS 1000000000ULL
 #define GIB ((uint64_t)1 << 30)
 #define ALIGNMENT ((uint64_t)1 << 20) /* of mappings: MPM_ALIGN_MAX */
+#define LEAST_RESERVE ((uint64_t)1 << 18)
 #define INTERRUPTIONS 1000 /* of one fallocate: a profiler's signals */
 
 static uint64_t
@@ -119,6 +120,13 @@ mpm_sys_is(int fd, uint64_t device, uint64_t inode)
            i == inode;
 }
 
+bool
+mpm_sys_is_unlinked(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && st.st_nlink == 0;
+}
+
 void
 mpm_sys_close(int fd)
 {
@@ -194,9 +202,11 @@ mpm_sys_reserve(int fd)
             reserve = size;
     }
     /* An eighth: malloc must live in the rest, and so must other stores. */
-    uint64_t left = address_space_left();
-    if (left != 0 && left / 8 < reserve)
-        reserve = left / 8;
+    uint64_t left = address_space_left(), share = left / 8;
+    if (share < LEAST_RESERVE) /* half of so little, rather than no store */
+        share = left / 2 < LEAST_RESERVE ? left / 2 : LEAST_RESERVE;
+    if (left != 0 && share < reserve)
+        reserve = share;
     return reserve / MPM_STEP * MPM_STEP;
 }
 
@@ -214,8 +224,9 @@ mpm_sys_map(int fd, uint64_t bytes, bool read_only, void **address)
     if (begin == MAP_FAILED)
         return errno == ENOMEM ? MPM_EMEMORY : MPM_ESYSTEM;
     uint64_t before = (ALIGNMENT - (uintptr_t)begin % ALIGNMENT) % ALIGNMENT;
+    int flags = MAP_SHARED | MAP_NORESERVE | MAP_FIXED;
     void *a = mmap(begin + before, bytes, protection,
-                   MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0);
+                   flags | (fd < 0 ? MAP_ANONYMOUS : 0), fd, 0);
     if (a == MAP_FAILED) {
         mpm_status status = errno == ENOMEM ? MPM_EMEMORY : MPM_ESYSTEM;
         munmap(begin, hole);

@@ -9,7 +9,7 @@ uint64_t mpm_sys_realtime_ns(void);
 void mpm_sys_sleep(uint64_t nanoseconds);
 mpm_status mpm_sys_random(void *bytes, size_t count);
 /* [any process] Maps a file shared, aligned to 1 MiB; may reach beyond its
- * end. */
+ * end.  -1: pages that only this process and its forks have. */
 mpm_status mpm_sys_map(int fd, uint64_t bytes, bool read_only, void **address);
 void mpm_sys_unmap(void *address, uint64_t bytes);
 /* [any process] Gives the file these bytes for good, or says why not. */
@@ -23,6 +23,8 @@ bool mpm_sys_is(int fd, uint64_t device, uint64_t inode);
 int mpm_sys_reopen(int fd, const char *path, uint64_t device, uint64_t inode,
                    bool read_only);
 void mpm_sys_close(int fd);
+/* [any process] Has the file lost its last name? */
+bool mpm_sys_is_unlinked(int fd);
 /* Where a file is.  Shared mappings are sure on those with a name; a disk may
  * let a plain store wait for it. */
 typedef enum { MPM_FS_UNKNOWN, MPM_FS_MEMORY, MPM_FS_DISK } mpm_filesystem;

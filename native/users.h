@@ -22,6 +22,17 @@ typedef struct {
     mpm_word birth;
 } mpm_tag;
 
+/* How one piece of shared memory names a block that is its own, so that
+ * whoever is killed at any time leaves it named there or free.
+ *   block == offset of the heap's block, the store of which is the commit; 0:
+ *   none, and the others mean nothing
+ *   birth == the tag's, unless this memory is no link any more */
+typedef struct {
+    mpm_word block;
+    mpm_word size;
+    mpm_word birth;
+} mpm_link;
+
 /* [lock held] A block of `size` bytes, the address of which is a multiple of
  * the alignment, a power of two, in every process.  *fresh: all zeros. */
 mpm_status mpm_block_take(mpm_heap *h, uint64_t size, uint64_t alignment,
@@ -32,6 +43,14 @@ uint64_t mpm_block_birth(mpm_heap *h, mpm_off start, uint64_t size);
 /* [lock held] MPM_EGONE: it is not that block any more. */
 mpm_status mpm_block_give(mpm_heap *h, mpm_off start, uint64_t size,
                           uint64_t birth);
+/* [lock held] A block of `size` bytes for a link that names none. */
+mpm_status mpm_block_link(mpm_heap *h, mpm_link *link, uint64_t size);
+/* [lock held] Gives the link's block back; nothing if it names none. */
+mpm_status mpm_block_unlink(mpm_heap *h, mpm_link *link);
+/* [any process] Where the link's block starts, and its size; MPM_EGONE: it is
+ * no link any more.  *start 0: it names none. */
+mpm_status mpm_block_linked(mpm_heap *h, const mpm_link *link, mpm_off *start,
+                            uint64_t *size);
 
 /* ---- locks --------------------------------------------------------------- */
 

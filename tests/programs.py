@@ -6,16 +6,20 @@ processes it starts, do the work in an interpreter that nothing else has touched
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 started: set[int] = set()  # the pids of all programs
@@ -44,6 +48,42 @@ def environment(store: str | os.PathLike[str] | None = None, **more: str) -> dic
     return clean | more
 
 
+def pid_namespace() -> list[str]:
+    """What to put before a command to give it pids of its own; skips where that isn't allowed."""
+    return _unshare("--pid", "--fork", "--mount-proc", "--kill-child")
+
+
+def mounts(script: str) -> list[str]:
+    """What to put before a command that is to see these mounts alone; skips as above."""
+    return _unshare("--mount", "sh", "-c", f'{script} && exec "$@"', "sh")
+
+
+def _unshare(*words: str) -> list[str]:
+    mine = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    prefix = ["unshare", *mine, *words]
+    try:
+        subprocess.run([*prefix, "true"], capture_output=True, text=True, timeout=LIMIT, check=True)
+    except FileNotFoundError:
+        pytest.skip("there is no unshare (Debian: util-linux)")
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"not permitted here: {shlex.join(prefix)}: {error.stderr.strip()}")
+    return prefix
+
+
+def need_root() -> None:
+    """Skips where this isn't root."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+
+
+@contextlib.contextmanager
+def readable_folder() -> Iterator[Path]:
+    """A folder that every user may look into: pytest's own belongs to one."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
 class Program:
     """A running program in a session of its own; `with` ends it and all that it has started."""
 
@@ -52,9 +92,10 @@ class Program:
         command: Sequence[str | os.PathLike[str]],
         env: Mapping[str, str],
         pass_fds: Sequence[int] = (),
+        prefix: Sequence[str] = (),
     ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, *command],
+            [*prefix, sys.executable, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.programs import LIMIT, Program, environment
+from tests.conftest import is_attached
+from tests.programs import LIMIT, Program, environment, pid_namespace
 from tests.servers.driver import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_left")]
@@ -138,13 +139,45 @@ def test_serve_follows_the_path(store):
             second.finish()
 
 
+def test_serve_of_a_truncated_store(store):
+    """Truncated between two scrapes it is served no more, and that is said; the next one is."""
+    left_by_the_dead(store)
+    port = free_port()
+    command = ["-m", "mpmetrics", "serve", "--listen", f"127.0.0.1:{port}", str(store)]
+    with Program(command, environment()) as server:
+        server.read_line()
+        assert "jobs_total 1.0" in get(port)
+        os.truncate(store, 5000)
+        assert "" == get(port) == get(port)
+        store.unlink()
+        with member(store) as program:
+            program.read_line()
+            assert "jobs_total 1.0" in get(port)
+            program.finish()
+        os.kill(server.pid, signal.SIGINT)
+        said = server.finish(check=False)
+
+    assert 1 == said.count("nothing is served: ")
+    assert "damaged" in said
+
+
+def test_serve_joins_nothing(store):
+    """A server to which MPMETRICS_STORE names the store is no process of it."""
+    port = free_port()
+    command = ["-m", "mpmetrics", "serve", "--listen", f"127.0.0.1:{port}"]
+    with Program(command, environment(store)) as server:
+        server.read_line()
+        get(port)
+        with member(store) as program:
+            program.read_line()
+            assert "jobs_total 1.0" in get(port)
+            program.finish()
+        assert not is_attached(store)
+
+
 def test_serve_from_another_pid_namespace(store):
     """A side-car container sees the same, though the processes' numbers mean nothing to it."""
-    unshare = shutil.which("unshare")
-    namespace = (unshare or "", "--pid", "--fork", "--mount-proc", "--kill-child")
-    tried = unshare and subprocess.run([*namespace, "true"], capture_output=True, check=False)
-    if not tried or tried.returncode != 0:
-        pytest.skip("no pid namespace can be made here: unshare --pid is missing or not permitted")
+    namespace = tuple(pid_namespace())
     with member(store) as program:
         program.read_line()
         status, text, _ = call("dump", str(store), prefix=namespace)
@@ -217,7 +250,8 @@ def test_check_names_hidden_shapes(store):
         program.finish()
 
     assert 0 == status
-    assert "hidden: the counter jobs with labels (), by the gauge jobs_total" in text
+    hidden = "hidden: the counter jobs, labels (); shown: the gauge jobs_total, labels ('size',)"
+    assert hidden in text
 
 
 def test_check_of_damage(store):
@@ -295,161 +329,3 @@ def test_script():
     ended = subprocess.run([script, "list"], env=environment(), capture_output=True, check=False)
 
     assert 0 == ended.returncode
-
-
-# ---- what is no store ----------------------------------------------------------------------------
-
-
-def a_directory(path: Path) -> None:
-    path.mkdir()
-
-
-def a_socket(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-
-
-def a_link(path: Path) -> None:
-    path.symlink_to("elsewhere")
-
-
-def a_pipe(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def readable_by_all(path: Path) -> None:
-    left_by_the_dead(path)
-    path.chmod(0o644)
-
-
-def of_somebody(path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can give a file away")
-    left_by_the_dead(path)
-    os.chown(path, NOBODY, NOBODY)
-
-
-def truncated(path: Path) -> None:
-    left_by_the_dead(path)
-    os.truncate(path, 5000)
-
-
-def empty(path: Path) -> None:
-    path.touch(0o600)
-
-
-def of_another_layout(path: Path) -> None:
-    left_by_the_dead(path)
-    bytes_ = bytearray(path.read_bytes())
-    bytes_[8] += 1
-    path.write_bytes(bytes_)
-
-
-def of_another_byte_order(path: Path) -> None:
-    left_by_the_dead(path)
-    bytes_ = bytearray(path.read_bytes())
-    bytes_[:16] = bytes_[7::-1] + bytes_[15:7:-1]
-    path.write_bytes(bytes_)
-
-
-def random_bytes(path: Path) -> None:
-    path.touch(0o600)
-    path.write_bytes(os.urandom(70_000))
-
-
-# What is said of it; and whether the application may put it aside or start afresh instead.
-NO_STORES: dict[str, tuple[Callable[[Path], None], str, bool]] = {
-    "directory": (a_directory, "a directory", False),
-    "socket": (a_socket, "a socket", False),
-    "link": (a_link, "a symbolic link", False),
-    "pipe": (a_pipe, "a named pipe", False),
-    "readable-by-all": (readable_by_all, "chmod o=", False),
-    "somebody-elses": (of_somebody, f"belongs to user {NOBODY}", False),
-    "truncated": (truncated, "damaged", False),
-    "empty": (empty, "no store", False),
-    "other-layout": (of_another_layout, "layout", True),
-    "other-byte-order": (of_another_byte_order, "byte order", False),
-    "random": (random_bytes, "no store", False),
-}
-# By name, too: it reads what the group, or root, may read.
-READERS = [name for name in NO_STORES if name != "somebody-elses"]
-
-
-@pytest.mark.parametrize("name", READERS)
-@pytest.mark.parametrize("command", ["check", "dump", "serve"])
-def test_no_store(command, name, store):
-    """It is refused in a line that names the path and says what is the matter."""
-    make, what, _ = NO_STORES[name]
-    make(store)
-    options = ["--listen", f"127.0.0.1:{free_port()}"] if command == "serve" else []
-    status, _, said = call(command, *options, str(store))
-
-    assert 1 == status
-    assert what in said
-    assert str(store) in said
-    assert 1 == len(said.splitlines())
-    assert said.startswith("mpmetrics: ")
-
-
-@pytest.mark.parametrize("name", NO_STORES)
-def test_no_store_for_the_application(name, store):
-    """mpmetrics.Store() raises the same; with the variable it is logged once, counted privately."""
-    make, what, replaced = NO_STORES[name]
-    make(store)
-    named = (
-        "import mpmetrics, sys\n"
-        "try: mpmetrics.Store(sys.argv[1])\n"
-        "except OSError as error: print(error)\n"
-        "else: print('joined')\n"
-    )
-    with Program(["-c", named, str(store)], environment()) as program:
-        said = program.finish()
-    with member(store) as program:
-        path = program.read_line()
-        program.say("page")
-        page = program.read_line()
-        logged = program.finish()
-
-    assert "jobs_total 1.0" in page
-    assert replaced == store.with_name("store.old").exists()
-    if replaced:
-        assert ("joined\n", str(store), "") == (said, path, logged)
-        return
-    assert what in said
-    assert str(store) in said
-    assert "Traceback" not in said
-    assert "None" == path
-    assert 1 == len(logged.splitlines()), logged
-    assert "counting by itself" in logged
-    assert what in logged
-    assert "mpmetrics_store_has_name 0.0" in page
-
-
-def test_store_deleted_under_its_process(store):
-    """Who has the store goes on counting, and says that nobody else can find it any more."""
-    with member(store) as program:
-        program.read_line()
-        program.say("page")
-        before = program.read_line()
-        store.unlink()
-        program.say("")
-        program.read_line()
-        program.say("page")
-        after = program.read_line()
-        program.finish()
-
-    assert "jobs_total 1.0 mpmetrics_store_has_name 1.0" == before
-    assert "jobs_total 2.0 mpmetrics_store_has_name 0.0" == after
-
-
-def test_store_replaced_under_its_process(store):
-    """So is it where another program's store has taken the name."""
-    with member(store) as program:
-        program.read_line()
-        store.unlink()
-        with member(store) as other:
-            other.read_line()
-            program.say("page")
-            assert "jobs_total 1.0 mpmetrics_store_has_name 0.0" == program.read_line()
-            other.finish()
-        program.finish()

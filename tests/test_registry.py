@@ -170,6 +170,30 @@ def test_two_objects_of_one_name():
     assert [5.0, 5.0] == [value(registry) for registry in registries]
 
 
+def test_second_object_of_a_name_shows_the_first():
+    """A registry that is only named, to be read, shows what was declared in another object of it.
+
+    By prometheus_client's own functions as by ours, and restricted to names."""
+    first = mpmetrics.CollectorRegistry(name="test_registry_to_read")
+    Counter("m", "h", registry=first).inc(2)
+    libraries = prometheus_client, mpmetrics
+    whole = [
+        library.generate_latest(mpmetrics.CollectorRegistry(name="test_registry_to_read"))
+        for library in libraries
+    ]
+    restricted = [
+        library.generate_latest(
+            mpmetrics.CollectorRegistry(name="test_registry_to_read").restricted_registry(
+                ["m_total"]
+            )
+        )
+        for library in libraries
+    ]
+
+    assert [mpmetrics.generate_latest(first)] * 2 == whole
+    assert [b"# HELP m_total h\n# TYPE m_total counter\nm_total 2.0\n"] * 2 == restricted
+
+
 # ---- registering ---------------------------------------------------------------------------------
 
 

@@ -171,11 +171,12 @@ def test_server_of_another_application(tmp_path):
     assert "requests_total" not in dumped
 
 
-@pytest.mark.parametrize("value", ["", "|", "x", "/no/such|1:2", "/dev/null|{pid}:{start}", "|:"])
+@pytest.mark.parametrize("value", ["", "|", "x", "/no/such|1-2-3", "/dev/null|{me}", "|-"])
 def test_variable_that_makes_no_sense(value):
     """A variable that is damaged, or somebody else's, changes nothing and is no error."""
     start = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
-    text = value.format(pid=os.getpid(), start=start)
+    namespace = os.readlink("/proc/self/ns/pid")[len("pid:[") : -1]
+    text = value.format(me=f"{os.getpid()}-{start}-{namespace}")
     with Program(["-c", WHERE], environment(**{PARENT: text})) as program:
         path = program.read_line()
         assert "" == program.finish()

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tests.programs import LIMIT, Program, environment
+from tests.programs import LIMIT, Program, environment, need_root, pid_namespace
 from tests.servers.driver import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_left")]
@@ -191,11 +189,7 @@ def test_ctrl_c_is_heard_once():
 
 def test_orphans_are_reaped():
     """As process 1 of a container it reaps what others left behind."""
-    unshare = shutil.which("unshare")
-    namespace = [unshare or "", "--pid", "--fork", "--mount-proc", "--kill-child"]
-    tried = unshare and subprocess.run([*namespace, "true"], capture_output=True, check=False)
-    if not tried or tried.returncode != 0:
-        pytest.skip("no pid namespace can be made here: unshare --pid is missing or not permitted")
+    namespace = pid_namespace()
     # Ten orphans that end; then as many processes as before, and none of them a zombie.
     code = (
         "import os, subprocess, time\n"
@@ -287,6 +281,42 @@ def test_relative_path(tmp_path, store):
     assert f"{store}\n" == ended.stdout
 
 
+def test_everything_is_killed(method):
+    """SIGKILL of the run and all below it leaves one file, which the next to start removes."""
+    code = (
+        "import multiprocessing, sys\n"
+        "from tests.test_run import count_and_wait\n"
+        "from mpmetrics import store\n"
+        "if __name__ == '__main__':\n"
+        "    context = multiprocessing.get_context(sys.argv[1])\n"
+        "    ours, theirs = context.Pipe()\n"
+        "    for _ in range(2):\n"
+        "        context.Process(target=count_and_wait, args=(theirs,)).start()\n"
+        "        print(ours.recv(), flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    with run(*python(code, method)) as program:
+        path, again = Path(program.read_line()), Path(program.read_line())
+        before = set(path.parent.iterdir())
+        program.kill()
+        program.finish(check=False)
+    assert path == again
+    assert path in before
+
+    with run("true") as following:
+        following.finish()
+    left = {each for each in path.parent.iterdir() if each.name.startswith(f"{program.pid}-")}
+    assert set() == left
+
+
+def count_and_wait(connection) -> None:
+    from mpmetrics import Counter, store as stores
+
+    Counter("jobs", "Jobs done.").inc()
+    connection.send(stores.current().path)
+    threading.Event().wait()
+
+
 def test_two_runs_with_one_store(store):
     """A store that is in use is joined by a second run, not begun afresh."""
     options = ["--store", str(store)]
@@ -356,22 +386,6 @@ def test_listen_on_a_taken_port():
 
 
 # ---- --user, --group -----------------------------------------------------------------------------
-
-
-@contextmanager
-def readable_folder() -> Iterator[Path]:
-    """A folder that every user may look into: pytest's own belongs to one."""
-    folder = Path(tempfile.mkdtemp())
-    try:
-        folder.chmod(0o755)
-        yield folder
-    finally:
-        shutil.rmtree(folder)
-
-
-def need_root() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
 
 
 # Imports first: this Python may lie where only root can read.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import MADE_UP, is_attached
-from tests.programs import LIMIT, Program, environment, run
+from tests.programs import LIMIT, Program, environment, need_root, readable_folder, run
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -188,6 +189,92 @@ def test_named_store_of_the_killed(holder, store):
         program.say("die")
         program.finish(check=False)
     assert 2.0 == run("tests.family_trees:nested", [], store=store, MPMETRICS_PERSIST="1")
+
+
+def test_killed_while_making(store):
+    """What is left of a store whose maker was killed before it had its name is swept, too."""
+    killed = (
+        "import os, signal\n"
+        "os.link = lambda *args: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from mpmetrics import Counter\n"
+        "Counter('jobs', 'h')\n"
+    )
+    with Program(["-c", killed], environment(store)) as program:
+        program.finish(check=False)
+    (left,) = store.parent.iterdir()
+    assert left.name.startswith("store.")
+    other = left.with_name("store.old.new")  # somebody else's
+    other.touch()
+    fresh = left.with_name("store.0123456789abcdef.new")  # perhaps just being made
+    fresh.touch()
+    os.utime(left, (0, 0))
+
+    assert 1.0 == run("tests.family_trees:nested", [], store=store)
+    assert {store, other, fresh} == set(store.parent.iterdir())
+
+
+# Counts before and after it has become nobody, in forks and new series, too; says what came of it.
+SETUID = """\
+import json, os, signal, sys
+from mpmetrics import Counter, Gauge, generate_latest, store
+
+JOBS = Counter("jobs", "Jobs done.", ["kind"])
+BUSY = Gauge("busy", "Of the living.", multiprocess_mode="livesum")
+JOBS.labels("root").inc()
+generate_latest()  # imports what it takes, perhaps from where only root can read
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+BUSY.set(1)
+JOBS.labels("nobody").inc()
+
+def child(kind):
+    BUSY.set(1)
+    for i in range(300):
+        JOBS.labels(f"{kind} {i}").inc()
+    JOBS.labels("all").inc()
+
+def forked(kind, end):
+    here, there = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        child(kind)
+        os.write(there, b"x")
+        end()
+    os.read(here, 1)
+    return pid
+
+def total(name):
+    lines = generate_latest().decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+living = forked("a", signal.pause)
+killed = forked("b", signal.pause)
+before = [len(store.current().shards()), total("busy ")]
+os.kill(killed, signal.SIGKILL)
+os.waitpid(killed, 0)
+after = [len(store.current().shards()), total("busy ")]
+os.waitpid(forked("c", lambda: os._exit(0)), 0)
+last = [len(store.current().shards()), total("busy ")]
+os.kill(living, signal.SIGKILL)
+os.waitpid(living, 0)
+numbers = store.current().statistics()
+print(json.dumps([before, after, last, total("jobs_total{"), numbers["private"]]))
+"""
+
+
+def test_file_that_cannot_be_opened_again():
+    """After setuid counting goes on, in forks and in a file that grows; who is killed is dead."""
+    need_root()
+    with (
+        readable_folder() as folder,
+        Program(["-c", SETUID], environment(folder / "store")) as program,
+    ):
+        before, after, last, jobs, private = json.loads(program.finish())
+
+    assert [3, 3.0] == before
+    assert [3, 2.0] == after
+    assert [3, 2.0] == last  # in the killed one's place
+    assert 2 + 3 * 301 == jobs
+    assert 0 == private
 
 
 def test_unusable_name(tmp_path):

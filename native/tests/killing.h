@@ -29,6 +29,8 @@ typedef struct {
 
 /* ---- by the instruction -------------------------------------------------- */
 
+#define REFUSED 77 /* exit status */
+
 typedef struct {
     uint64_t states, steps, second;
 } stepped;
@@ -51,7 +53,7 @@ be_stepped(int fd, void (*prepare)(int), void (*work)(void),
     if (prepare != NULL)
         prepare(fd);
     if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
-        _exit(77);
+        _exit(REFUSED);
     raise(SIGSTOP);
     if (work != NULL)
         work();
@@ -106,7 +108,7 @@ step_through(const patient *p, int fd, bool repairing, uint64_t nth,
         NEED(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0);
         NEED(waitpid(pid, &status, 0) == pid);
     }
-    CHECK(!allowed || (WIFEXITED(status) && WEXITSTATUS(status) == 0),
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == (allowed ? 0 : REFUSED),
           "the child did its work (status %d)", status);
     free(shadow);
     munmap(now, room);

@@ -171,11 +171,19 @@ count_shown(mpm_store *s, mpm_id family)
 {
     mpm_walk w;
     uint64_t shown = 0;
-    mpm_walk_begin(&w, s, family);
+    mpm_budget budget = mpm_budget_of(&s->heap);
+    mpm_walk_begin(&w, s, family, &budget);
     while (mpm_walk_next(&w))
         shown++;
     mpm_walk_end(&w);
     return shown;
+}
+
+static mpm_string
+first_value(const mpm_walk *w)
+{
+    mpm_strings values = mpm_text_strings(w->text);
+    return mpm_strings_next(&values);
 }
 
 /* ---- what is killed ------------------------------------------------------ */
@@ -353,7 +361,7 @@ test_model(mpm_store *s, uint64_t *seed)
     began = mpm_sys_monotonic_ns();
     lock(s);
     NEED(mpm_heap_repair(&s->heap) == MPM_OK);
-    NEED(mpm_catalog_rebuild(&s->heap) == MPM_OK);
+    NEED(mpm_catalog_rebuild(&s->heap, true) == MPM_OK);
     unlock(s);
     printf("rebuilt %u records in %.1f ms\n", MANY,
            (double)(mpm_sys_monotonic_ns() - began) / 1e6);
@@ -450,11 +458,12 @@ is_walk_unique(mpm_store *s, mpm_id family)
     mpm_walk w;
     bool unique = true;
     uint64_t seen = 0;
-    mpm_walk_begin(&w, s, family);
+    mpm_budget budget = mpm_budget_of(&s->heap);
+    mpm_walk_begin(&w, s, family, &budget);
     while (mpm_walk_next(&w)) {
-        uint32_t length;
-        const char *value = mpm_text_string(w.text, 0, &length);
-        uint64_t bit = (uint64_t)1 << (length == 2 ? value[1] - '0' : 63);
+        mpm_string value = first_value(&w);
+        uint64_t bit = (uint64_t)1
+                       << (value.length == 2 ? value.bytes[1] - '0' : 63);
         unique &= (seen & bit) == 0;
         seen |= bit;
     }
@@ -509,14 +518,14 @@ test_walk_limit(mpm_store *s)
     mpm_id family = declare(s, &of, "", false);
     mpm_id a = get(s, family, &of, "a");
     get(s, family, &of, "b");
-    mpm_walk_begin(&w, s, family);
+    mpm_budget budget = mpm_budget_of(&s->heap);
+    mpm_walk_begin(&w, s, family, &budget);
     CHECK(mpm_walk_next(&w) && mpm_walk_holds(&w), "the first slot's");
     drop(s, a);
     CHECK(!mpm_walk_holds(&w), "a walk knows when its series is gone");
     get(s, family, &of, "c");
     get(s, family, &of, "a");
-    CHECK(mpm_walk_next(&w) &&
-              mpm_text_string(w.text, 0, &(uint32_t){0})[0] == 'b',
+    CHECK(mpm_walk_next(&w) && first_value(&w).bytes[0] == 'b',
           "the second slot's");
     CHECK(!mpm_walk_next(&w), "and no more");
     mpm_walk_end(&w);
@@ -532,7 +541,8 @@ test_walk_replaced(mpm_store *s)
     shape of = make_shape(MPM_INFO, "replaced", 0, 0);
     mpm_id family = declare(s, &of, "", false);
     replace(s, family, &of, "", "old");
-    mpm_walk_begin(&w, s, family);
+    mpm_budget budget = mpm_budget_of(&s->heap);
+    mpm_walk_begin(&w, s, family, &budget);
     CHECK(mpm_walk_next(&w), "there is one");
     replace(s, family, &of, "", "new");
     CHECK(mpm_walk_holds(&w), "it is shown as it was");

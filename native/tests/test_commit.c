@@ -78,15 +78,17 @@ note(mpm_store *s, mpm_ref *ref, int n)
 static bool
 is_exemplar_whole(mpm_store *s, size_t i)
 {
-    mpm_exemplar e;
-    uint32_t count = mpm_shape_words(families[i].shape);
-    if ((kinds[i].kind != MPM_COUNTER && kinds[i].kind != MPM_HISTOGRAM) ||
-        !mpm_exemplar_read(s, kinds[i].kind, count,
-                           mpm_series_at(s, series[i].index), series[i].birth,
-                           0, &e))
-        return true;
-    bool whole = e.bytes == LETTERS && e.time == e.value;
-    for (uint32_t k = 0; k < LETTERS; k++)
+    mpm_walk w;
+    mpm_exemplar e = {.bytes = 0};
+    mpm_budget budget = mpm_budget_of(&s->heap);
+    if (kinds[i].kind == MPM_COUNTER || kinds[i].kind == MPM_HISTOGRAM) {
+        mpm_walk_begin(&w, s, families[i].id, &budget);
+        if (mpm_walk_next(&w))
+            mpm_exemplar_read(&w, families[i].shape, 0, &e);
+        mpm_walk_end(&w);
+    }
+    bool whole = e.bytes == 0 || (e.bytes == LETTERS && e.time == e.value);
+    for (uint32_t k = 0; k < e.bytes; k++)
         whole = whole && e.text[k] - 'a' == (int)e.value;
     return whole;
 }

@@ -214,8 +214,8 @@ read_until_over(mpm_store *s, const role *r)
     while (!is_over()) {
         mpm_buffer page = {0};
         read_totals(s, f, g, h, y, &seen);
-        NEED(mpm_render(s, all, 3, (mpm_format)(r->number % 2), true, &page) ==
-             MPM_OK);
+        mpm_page how = {.format = (mpm_format)(r->number % 2), .created = true};
+        NEED(mpm_render(s, all, 3, &how, &page) == MPM_OK);
         mpm_buffer_add(&page, "", 1);
         check_page(page.bytes);
         mpm_buffer_free(&page);

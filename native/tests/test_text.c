@@ -307,20 +307,25 @@ add_modes(void)
 
 /* The first line that differs is what one wants to see. */
 static void
+equal(const char *expected, mpm_buffer *page, const char *fact)
+{
+    mpm_buffer_add(page, "", 1);
+    size_t line = 0, i = 0;
+    while (expected[i] != '\0' && expected[i] == page->bytes[i])
+        if (expected[i++] == '\n')
+            line = i;
+    CHECK(expected[i] == page->bytes[i], "%s:\nexpected %.80s\ngot      %.80s",
+          fact, expected + line, page->bytes + line);
+    mpm_buffer_free(page);
+}
+
+static void
 compare(const char *expected, mpm_format format, bool created)
 {
     mpm_buffer page = {0};
-    NEED(mpm_render(&store, families, family_count, format, created, &page) ==
-         MPM_OK);
-    mpm_buffer_add(&page, "", 1);
-    size_t line = 0, i = 0;
-    while (expected[i] != '\0' && expected[i] == page.bytes[i])
-        if (expected[i++] == '\n')
-            line = i;
-    CHECK(expected[i] == page.bytes[i],
-          "the page is prometheus_client's:\nexpected %.80s\ngot      %.80s",
-          expected + line, page.bytes + line);
-    mpm_buffer_free(&page);
+    mpm_page how = {.format = format, .created = created};
+    NEED(mpm_render(&store, families, family_count, &how, &page) == MPM_OK);
+    equal(expected, &page, "the page is prometheus_client's");
 }
 
 /* The expected page without what shows when a series was created. */
@@ -349,10 +354,105 @@ test_dead_families(void)
 {
     mpm_id dead[2] = {{families[0].index, families[0].birth + 1000}, {1000, 1}};
     mpm_buffer page = {0};
-    CHECK(mpm_render(&store, dead, 2, MPM_OPENMETRICS, true, &page) == MPM_OK &&
+    mpm_page how = {.format = MPM_OPENMETRICS, .created = true};
+    CHECK(mpm_render(&store, dead, 2, &how, &page) == MPM_OK &&
               page.length == 0,
           "what is dead isn't shown");
     mpm_buffer_free(&page);
+}
+
+/* ---- by shard ------------------------------------------------------------ */
+
+/* `who` counts `times` in each of these, and of the first also in a series that
+ * nobody else counts in. */
+static void
+count_in_all(void *times)
+{
+    static const double bounds[2] = {1.0, INFINITY};
+    unsigned n = *(const unsigned *)times;
+    metric all[] = {
+        {.kind = MPM_COUNTER, .name = "jobs", .labels = {"who"}},
+        {.kind = MPM_HISTOGRAM,
+         .name = "took",
+         .bounds = bounds,
+         .bound_count = 2},
+        {.kind = MPM_SUMMARY, .name = "size"},
+        {.kind = MPM_GAUGE_MODE, .mode = MPM_MODE_SUM, .name = "load"},
+        {.kind = MPM_GAUGE_MODE, .mode = MPM_MODE_ALL, .name = "each"},
+        {.kind = MPM_GAUGE_MODE,
+         .mode = MPM_MODE_SUM | MPM_MODE_LIVE,
+         .name = "busy"},
+        {.kind = MPM_GAUGE, .name = "level"},
+    };
+    mpm_ref refs[8];
+    family_count = 0;
+    for (size_t i = 0; i < 7; i++) {
+        family f = add(&all[i]);
+        open_ref(&refs[i], f, "all", NULL);
+        if (i == 0)
+            open_ref(&refs[7], f, n == 2 ? "two" : "three", NULL);
+        free(f.shape);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        mpm_counter_add(refs[0].cell, 1);
+        mpm_counter_add(refs[7].cell, 1);
+        mpm_histogram_observe(refs[1].cell, bounds, 2, n);
+        mpm_summary_add(refs[2].cell, 1, n);
+        for (size_t k = 3; k < 6; k++)
+            mpm_ref_write_mode(&store, &refs[k], (mpm_mode)all[k].mode, MPM_SET,
+                               n);
+        mpm_ref_write_shared(&store, &refs[6], MPM_SET, mpm_bits(n));
+    }
+    for (size_t i = 0; i < 8; i++)
+        mpm_ref_close(&store, &refs[i]);
+}
+
+static const char by_shard[] = "# HELP jobs Help.\n"
+                               "# TYPE jobs counter\n"
+                               "jobs_total{s=\"1\",who=\"all\"} 2.0\n"
+                               "jobs_total{s=\"2\",who=\"all\"} 3.0\n"
+                               "jobs_total{s=\"2\",who=\"three\"} 3.0\n"
+                               "jobs_total{s=\"1\",who=\"two\"} 2.0\n"
+                               "# HELP took Help.\n"
+                               "# TYPE took histogram\n"
+                               "took_bucket{s=\"1\",le=\"1.0\"} 0.0\n"
+                               "took_bucket{s=\"1\",le=\"+Inf\"} 2.0\n"
+                               "took_count{s=\"1\"} 2.0\n"
+                               "took_sum{s=\"1\"} 4.0\n"
+                               "took_bucket{s=\"2\",le=\"1.0\"} 0.0\n"
+                               "took_bucket{s=\"2\",le=\"+Inf\"} 3.0\n"
+                               "took_count{s=\"2\"} 3.0\n"
+                               "took_sum{s=\"2\"} 9.0\n"
+                               "# HELP size Help.\n"
+                               "# TYPE size summary\n"
+                               "size_count{s=\"1\"} 2.0\n"
+                               "size_sum{s=\"1\"} 4.0\n"
+                               "size_count{s=\"2\"} 3.0\n"
+                               "size_sum{s=\"2\"} 9.0\n"
+                               "# HELP load Help.\n"
+                               "# TYPE load gauge\n"
+                               "load{s=\"1\"} 2.0\n"
+                               "load{s=\"2\"} 3.0\n"
+                               "# HELP each Help.\n"
+                               "# TYPE each gauge\n"
+                               "each{s=\"1\"} 2.0\n"
+                               "each{s=\"2\"} 3.0\n"
+                               "# HELP busy Help.\n"
+                               "# TYPE busy gauge\n"
+                               "busy{s=\"1\"} 2.0\n";
+
+/* What each process counted, the living and the dead; of a live gauge only the
+ * living, and nothing of what everybody writes. */
+static void
+test_by_shard(void)
+{
+    unsigned mine = 2, childs = 3;
+    mpm_page how = {.format = MPM_OPENMETRICS, .shard = {"s", 1}};
+    mpm_buffer page = {0};
+    CHECK(await(start(count_in_all, &childs)) == 0, "the child counted");
+    count_in_all(&mine);
+    NEED(mpm_render(&store, families, family_count, &how, &page) == MPM_OK);
+    equal(by_shard, &page, "each shard is shown by itself");
 }
 
 int
@@ -374,6 +474,7 @@ main(void)
     compare_without_created(plain_page, MPM_TEXT_0_0_4);
     compare_without_created(open_page, MPM_OPENMETRICS);
     test_dead_families();
+    test_by_shard();
     mpm_store_close(&store);
     close(fd);
     return verdict();

@@ -13,6 +13,9 @@ typedef struct {
     mpm_user_lock lock;
     mpm_word first, second; /* equal while nobody is inside */
     mpm_word start[SLOTS], birth[SLOTS];
+    mpm_link link[2]; /* what they name is named by nothing else */
+    mpm_word taking;  /* not 0: a block is out, and perhaps not noted yet */
+    mpm_word lost;    /* blocks of users that were killed there */
 } board;
 
 #define START ((sizeof(mpm_header) + MPM_LINE - 1) / MPM_LINE * MPM_LINE)
@@ -78,6 +81,7 @@ flip(mpm_heap *h, unsigned slot)
               "a block that was freed is known to be");
         mpm_store_release(&b->birth[slot], 0);
     } else {
+        mpm_store_release(&b->taking, 1);
         NEED(mpm_block_take(h, size, alignment_of(slot), &start, &birth,
                             &fresh) == MPM_OK);
         CHECK(start.raw % alignment_of(slot) == 0, "a block is aligned");
@@ -85,7 +89,25 @@ flip(mpm_heap *h, unsigned slot)
         CHECK(mpm_block_birth(h, start, size + 1) == 0, "and one size");
         mpm_store_release(&b->start[slot], start.raw);
         mpm_store_release(&b->birth[slot], birth);
+        mpm_store_release(&b->taking, 0);
     }
+    mpm_lock_release(h);
+}
+
+/* Replaces a link's block by another, as a container does. */
+static void
+relink(mpm_heap *h, unsigned which, uint64_t size)
+{
+    mpm_link *link = &board_of(h)->link[which];
+    mpm_off start;
+    uint64_t linked;
+    NEED(mpm_lock_acquire(h) == MPM_OK);
+    CHECK(mpm_block_unlink(h, link) == MPM_OK, "a link gives its block back");
+    CHECK(mpm_block_unlink(h, link) == MPM_OK, "once");
+    CHECK(mpm_block_link(h, link, size) == MPM_OK, "and takes another");
+    CHECK(mpm_block_linked(h, link, &start, &linked) == MPM_OK &&
+              linked == size && start.raw % 8 == 0,
+          "which it names");
     mpm_lock_release(h);
 }
 
@@ -124,6 +146,7 @@ work(void)
     static const unsigned plan[] = {0, 1, 2, 0, 3, 0, 2, 7, 1, 7};
     for (size_t i = 0; i < sizeof plan / sizeof *plan; i++) {
         flip(&mine, plan[i]);
+        relink(&mine, i % 2, 100 + i % 3 * 200);
         const char *wrong = enter_and_leave(&mine);
         CHECK(wrong == NULL, "%s", wrong == NULL ? "" : wrong);
     }
@@ -138,6 +161,26 @@ repair(int fd)
     mpm_lock_release(&h);
     enter_and_leave(&h);
     mpm_heap_close(&h);
+}
+
+/* Are all blocks in use named by the board?  But for one that a user took and
+ * could not note any more: whoever calls malloc must remember what it gave. */
+static bool
+all_are_named(mpm_heap *h)
+{
+    board *b = board_of(h);
+    uint64_t used = mpm_load_acquire(&h->header->used_blocks);
+    uint64_t named = 1 + mpm_load_acquire(&b->lost);
+    for (unsigned i = 0; i < 2; i++)
+        named += mpm_load_acquire(&b->link[i].block) != 0;
+    for (unsigned i = 0; i < SLOTS; i++)
+        named += mpm_load_acquire(&b->birth[i]) != 0;
+    if (used > named && mpm_load_acquire(&b->taking) != 0) {
+        mpm_store_release(&b->lost, mpm_load_acquire(&b->lost) + 1);
+        named++;
+    }
+    mpm_store_release(&b->taking, 0);
+    return used <= named; /* less: freed, and its slot not cleared */
 }
 
 static const char *
@@ -158,8 +201,11 @@ look(int fd)
         if (birth != 0 && there != 0 && there != birth)
             wrong = "a block that is another's";
     }
+    if (wrong == NULL && !all_are_named(&h))
+        wrong = "a block is lost";
     if (wrong == NULL)
         wrong = enter_and_leave(&h);
+    relink(&h, 0, 300);
     for (unsigned i = 0; wrong == NULL && i < 2 * SLOTS; i++)
         flip(&h, i % SLOTS);
     if (wrong == NULL && !mpm_heap_is_valid(&h))

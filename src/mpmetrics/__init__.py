@@ -7,6 +7,8 @@ General layout:
   store, storefile, processes     finding, joining, life and end of a store
   registry, catalog               registries that all processes know; what others declared
   exposition, negotiation, endpoints    a scrape, from the Accept header to the bytes
+  patching, multiprocess, merging       programs written for prometheus_client
+  theirs, core, asgi, parser, ...       its modules' names, for changing only the import
 """
 
 import os
@@ -39,7 +41,10 @@ from .negotiation import (
 )
 
 if sys.platform == "linux":
-    from . import metrics as metrics  # first: it makes the classes of the extension
+    from . import (
+        listening as listening,  # obeys MPMETRICS_LISTEN
+        metrics as metrics,  # it makes the classes of the extension
+    )
     from ._native import (
         Counter as Counter,
         Enum as Enum,
@@ -78,12 +83,17 @@ else:
         Histogram as Histogram,
         Info as Info,
         MetricsHandler as MetricsHandler,
+        Patch as Patch,
         StoreCollector as StoreCollector,
         StoreError as StoreError,
         Summary as Summary,
         generate_latest as generate_latest,
         make_asgi_app as make_asgi_app,
         make_wsgi_app as make_wsgi_app,
+        patch as patch,
         start_http_server as start_http_server,
         start_wsgi_server as start_wsgi_server,
+        take_modules as _take_modules,
     )
+
+    _take_modules(sys.modules[__name__])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import grp
 import os
 import pwd
@@ -13,18 +14,19 @@ import threading
 import time
 from collections.abc import Sequence
 
-from . import catalog, reader, runner, store, storefile
-from ._native import StoreError
+from . import catalog, listening, reader, runner, store, storefile
+from ._native import Store, StoreError
 from .endpoints import start_http_server
 from .exposition import render
 from .negotiation import Encoding, Format
 
+_TRIES = 10  # of finding a store either used or left
 _FORMATS = {"text": Format.TEXT, "openmetrics": Format.OPENMETRICS}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Does what the arguments say; returns the status to exit with."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         status: int = options.do(options)
     except OSError as error:
@@ -35,13 +37,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="mpmetrics", description="Metrics of several processes.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    """What reads the arguments; each command's function is `do`."""
+    whole = argparse.ArgumentParser(prog="mpmetrics", description="Metrics of several processes.")
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="run a command, all its processes with one store")
     run.add_argument("--store", metavar="PATH", help="the store; else one is made up for the run")
-    run.add_argument("--listen", metavar="HOST:PORT", type=_address, help="serve /metrics there")
+    run.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        type=_address,
+        help="serve /metrics there; else MPMETRICS_LISTEN, if it is set",
+    )
     run.add_argument("--user", metavar="U", type=_user, help="whom the server runs its workers as")
     run.add_argument("--group", metavar="G", type=_group, help="who may use the store, too")
     run.add_argument(
@@ -51,12 +59,20 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(do=_run)
 
     serve = commands.add_parser("serve", help="serve a store's metrics, read only")
-    serve.add_argument("--listen", metavar="HOST:PORT", type=_address, default=("127.0.0.1", 9090))
+    serve.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        type=_address,
+        help="else MPMETRICS_LISTEN, or 127.0.0.1:9090",
+    )
     _add_path(serve)
     serve.set_defaults(do=_serve)
 
     dump = commands.add_parser("dump", help="one scrape to standard output, also post mortem")
     dump.add_argument("--format", choices=_FORMATS, default="text")
+    dump.add_argument(
+        "--by-process", action="store_true", help="what each process counted, and its predecessors"
+    )
     _add_path(dump)
     dump.set_defaults(do=_dump)
 
@@ -70,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
 
     list_ = commands.add_parser("list", help="the stores made up for programs of this user")
     list_.set_defaults(do=_list)
-    return parser
+    return whole
 
 
 def _add_path(parser: argparse.ArgumentParser) -> None:
@@ -78,10 +94,10 @@ def _add_path(parser: argparse.ArgumentParser) -> None:
 
 
 def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not port.isdecimal() or not host:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
-    return host.strip("[]"), int(port)
+    try:
+        return listening.address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _user(text: str) -> tuple[int, int]:
@@ -109,6 +125,14 @@ def _path(options: argparse.Namespace) -> str:
     return str(path)
 
 
+def _listen(options: argparse.Namespace, path: str) -> tuple[str, int] | None:
+    given: tuple[str, int] | None = options.listen
+    try:
+        return given or listening.address_for(path)
+    except ValueError as error:
+        raise StoreError(str(error)) from None
+
+
 # ---- the commands --------------------------------------------------------------------------------
 
 
@@ -117,6 +141,7 @@ def _run(options: argparse.Namespace) -> int:
     if not command:
         raise StoreError("run what? mpmetrics run [OPTIONS] -- COMMAND ...")
     named = options.store or os.environ.get("MPMETRICS_STORE")
+    listen = _listen(options, os.path.abspath(named) if named else "")
     user, group = options.user or (None, None)
     with runner.acting_as(user, group if options.group is None else options.group):
         joined = store.join_named(named) if named else store.make_up(options.group)
@@ -130,7 +155,7 @@ def _run(options: argparse.Namespace) -> int:
         joined,
         path,
         made_up=not named,
-        listen=options.listen,
+        listen=listen,
         patch=not options.no_patch,
         user=user,
     )
@@ -140,7 +165,7 @@ def _serve(options: argparse.Namespace) -> int:
     path = _path(options)
     with contextlib.suppress(FileNotFoundError):  # the application may start later
         reader.open_read_only(path)  # says why, if it can't
-    host, port = options.listen
+    host, port = _listen(options, os.path.abspath(path)) or ("127.0.0.1", 9090)
     server, _ = start_http_server(port, host, reader.StoreReader(path))
     print(f"serving {path} on http://{host}:{server.server_port}/metrics", flush=True)
     threading.Event().wait()
@@ -148,19 +173,16 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _dump(options: argparse.Namespace) -> int:
-    reader.open_read_only(_path(options))  # says why, if it can't
-    page = render(reader.StoreReader(_path(options)), Encoding(_FORMATS[options.format]))
+    view = reader.ShardView if options.by_process else reader.StoreView
+    page = render(view(reader.look(_path(options))), Encoding(_FORMATS[options.format]))
     sys.stdout.buffer.write(page)
     return 0
 
 
 def _check(options: argparse.Namespace) -> int:
     path = _path(options)
-    live = reader.open_read_only(path)
-    numbers = live.statistics()
-    joined = storefile.join_existing(path)
-    if joined is None:  # post mortem: nothing in the file may change
-        joined = storefile.copy_unnamed(path)
+    joined = _join_or_copy(path)
+    numbers = joined.statistics()
     broken = joined.check()
     rows = catalog.of(joined)
     born = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(numbers["born"]))
@@ -170,9 +192,18 @@ def _check(options: argparse.Namespace) -> int:
     print(f"  {len(rows.all_shown())} families shown, {numbers['series']:,} series")
     for row in rows.hidden():
         newer = rows.winner(row.id)
-        shown = "another" if newer is None else f"the {newer.type} {newer.name}"
-        print(f"  hidden: the {row.type} {row.name} with labels {row.labelnames}, by {shown}")
+        shown = "another" if newer is None else newer.shape
+        print(f"  hidden: {row.shape}; shown: {shown}")
     return 0 if broken is None else 1
+
+
+def _join_or_copy(path: str) -> Store:
+    """The store, to be locked and walked; post mortem a copy, since the file is not to change."""
+    for _ in range(_TRIES):
+        found = storefile.as_left(path) or storefile.join_existing(path)
+        if found is not None:
+            return found
+    raise StoreError(errno.EBUSY, "the store's processes come and go", path)
 
 
 def _remove(options: argparse.Namespace) -> int:

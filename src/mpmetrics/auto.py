@@ -1,5 +1,5 @@
 """`import mpmetrics.auto`: `mpmetrics.patch()` as an import, for Python's -I, -E and -S."""
 
-from .patching import patch
+from . import patch
 
 patch()

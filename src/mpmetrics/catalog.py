@@ -12,7 +12,9 @@ import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from . import names
+from prometheus_client import Metric
+
+from . import gaugemodes, names
 from ._native import Store
 
 
@@ -37,6 +39,8 @@ TYPES = {
     Kind.ENUM: "stateset",
     Kind.GAUGE_MODE: "gauge",
 }
+# What every process writes in the one place: no shard's, and nobody's.
+SHARED = (Kind.GAUGE, Kind.ENUM, Kind.INFO)
 PRIVATE = 1  # of a registry without a name: goes with its last declarer
 PLAIN = 2  # every name is of the legacy character set
 
@@ -66,6 +70,27 @@ class Row:
     @property
     def type(self) -> str:
         return TYPES[Kind(self.kind)]
+
+    @property
+    def shape(self) -> str:
+        """Its shape in words: all that another family of the name can differ in."""
+        words = [f"the {self.type} {self.name}, labels {self.labelnames}"]
+        if self.bounds:
+            words.append(f"buckets {self.bounds}")
+        if self.states:
+            words.append(f"states {self.states}")
+        if self.type == "gauge":
+            words.append(f"mode {gaugemodes.name(self.mode)}")
+        return ", ".join(words)
+
+    @property
+    def is_sound(self) -> bool:
+        """Could somebody have declared it? Not everything that a damaged store has."""
+        try:
+            Metric(self.name, self.documentation, self.type, self.unit)
+        except ValueError:
+            return False
+        return True
 
     @property
     def sample_names(self) -> tuple[str, ...]:
@@ -122,7 +147,8 @@ class Catalog:
     def _refresh(self) -> None:
         seen = self._store.declarations
         if seen != self._seen:
-            self._sort([Row(*row) for row in self._store.catalog()])
+            rows = [Row(*row) for row in self._store.catalog()]
+            self._sort([row for row in rows if row.is_sound])
             self._seen = seen
 
     def _sort(self, rows: list[Row]) -> None:

@@ -1,15 +1,15 @@
 """
 Object, Dict and List: ordinary Python values in a heap, seen by every process that has the box.
 
-Each has a lock of its own, and two slots for the block that holds its contents, pickled:
+Each has a lock of its own, and two links to the blocks that hold its contents, pickled:
 
-    | lock | changes | slot 0: start, size, birth | slot 1: start, size, birth |
+    | lock | changes | link 0 | link 1 |
 
-The contents are those of slot `changes & 1`; a start of 0 is empty.  Who changes them, with the
-lock held, writes a new block, names it in the idle slot, adds one to `changes`, the commit, then
-frees the old block and clears its slot.  So whoever is killed in the middle leaves the old contents
-or the new ones, and a block named in the idle slot, which the next change frees; if it was freed
-already, its birth tells.  Only between `malloc` and the naming is a block lost.
+The contents are those of link `changes & 1`; a link that names no block is empty.  Who changes
+them, with the lock held, takes a block for the idle link, fills it, adds one to `changes`, the
+commit, and gives the old block back.  The heap takes a block and names it in the link in one step
+(mpm_block_link in native/block.c).  So whoever is killed in the middle leaves the old contents or
+the new ones, and perhaps a block at the idle link, which the next change gives back.
 
 A process keeps the last contents that it has read, and reads again when `changes` has moved.  Each
 value is pickled by itself, and unpickled when somebody asks for it: nobody gets an object that
@@ -33,8 +33,6 @@ from collections.abc import (
 )
 from typing import Any, Generic, Self, TypeVar
 
-from . import heap
-from .heap import Block, GoneError
 from .lock import Lock
 from .view import View
 
@@ -42,9 +40,9 @@ __all__ = ["Dict", "List", "Object"]
 
 C = TypeVar("C")  # the contents, as a process keeps them: values pickled
 
-_WORDS = (Lock.size + 7) // 8 * 8  # where they begin
-_COUNT = 7
-_SLOTS = (1, 4)  # the first word of each: start, size, birth
+_CHANGES = (Lock.size + 7) // 8 * 8  # where that word is
+_LINKS = _CHANGES + 8
+_LINK = 24  # bytes: mpm_link in native/users.h
 
 
 def _dumps(value: object) -> bytes:
@@ -54,7 +52,7 @@ def _dumps(value: object) -> bytes:
 class _Contents(View, Generic[C]):
     """What the three have in common: contents that are replaced as a whole."""
 
-    size = _WORDS + _COUNT * 8
+    size = _LINKS + 2 * _LINK
     align = max(8, Lock.align)
     _needs_heap = True
     _owns = True
@@ -62,7 +60,8 @@ class _Contents(View, Generic[C]):
     def _setup(self, mem: memoryview) -> None:
         super()._setup(mem)
         self._lock = Lock._attach(mem[: Lock.size], self._heap)
-        self._words = mem[_WORDS : _WORDS + _COUNT * 8].cast("Q")
+        self._changes = mem[_CHANGES:_LINKS].cast("Q")
+        self._links = mem[_LINKS : _LINKS + _LINK], mem[_LINKS + _LINK :]
         self._seen: tuple[int, C] = 0, self._empty()
 
     def _empty(self) -> C:
@@ -72,9 +71,9 @@ class _Contents(View, Generic[C]):
     def _now(self) -> C:
         """The contents; never to be changed."""
         changes, contents = self._seen
-        if changes != self._words[0]:
+        if changes != self._changes[0]:
             with self._lock:
-                changes, data = self._words[0], self._load()
+                changes, data = self._changes[0], self._load()
             contents = pickle.loads(data) if data else self._empty()
             self._seen = changes, contents
         return contents
@@ -84,48 +83,36 @@ class _Contents(View, Generic[C]):
         """A copy of the contents, which take its place if nothing is raised."""
         with self._lock:
             changes, contents = self._seen
-            if changes != self._words[0]:
+            if changes != self._changes[0]:
                 data = self._load()
                 contents = pickle.loads(data) if data else self._empty()
             contents = copy(contents)
             yield contents
             self._store(_dumps(contents) if contents else b"")
-            self._seen = self._words[0], contents
+            self._seen = self._changes[0], contents
 
     # The lock held.
 
     def _load(self) -> bytes:
-        slot = _SLOTS[self._words[0] & 1]
-        return bytes(self._block_at(slot).deref()) if self._words[slot] else b""
+        assert self._heap is not None
+        block = self._heap._linked(self._links[self._changes[0] & 1])
+        return b"" if block is None else bytes(block)
 
     def _store(self, data: bytes) -> None:
-        words = self._words
-        old, new = _SLOTS[words[0] & 1], _SLOTS[words[0] + 1 & 1]
-        self._drop(new)  # left by one who was killed
-        if data:
-            assert self._heap is not None
-            block = self._heap.malloc(len(data), 8)
-            words[new + 1], words[new + 2] = block.size, block._birth
-            words[new] = block.start
-            block.deref()[:] = data
-        words[0] += 1
-        self._drop(old)
-
-    def _drop(self, slot: int) -> None:
-        if self._words[slot]:
-            with contextlib.suppress(GoneError):  # by one who was killed before the next line
-                self._block_at(slot).free()
-            self._words[slot] = 0
-
-    def _block_at(self, slot: int) -> Block:
         assert self._heap is not None
-        start, size, birth = self._words[slot : slot + 3]
-        return heap._block(self._heap, (start, birth), size)
+        changes = self._changes[0]
+        old, new = self._links[changes & 1], self._links[changes + 1 & 1]
+        self._heap._unlink(new)  # left by one who was killed
+        if data:
+            self._heap._link(new, len(data))[:] = data
+        self._changes[0] = changes + 1
+        self._heap._unlink(old)
 
     def _release(self) -> None:
+        assert self._heap is not None
         with self._lock:
-            for slot in _SLOTS:
-                self._drop(slot)
+            for link in self._links:
+                self._heap._unlink(link)
 
 
 class Object(_Contents[bytes]):

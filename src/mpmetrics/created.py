@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
 
+from . import multiprocdir
+
 if TYPE_CHECKING:  # theirs have no types
 
     def disable_created_metrics() -> None: ...
@@ -29,7 +31,7 @@ def _probe() -> Counter:
 
 def is_enabled() -> bool:
     """Are `_created` series to be shown?"""
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ or "prometheus_multiproc_dir" in os.environ:
+    if multiprocdir.is_set():
         # There a probe would be a file in the user's folder.
         disabled = os.environ.get("PROMETHEUS_DISABLE_CREATED_SERIES", "False")
         return disabled.lower() not in ("true", "1", "t")

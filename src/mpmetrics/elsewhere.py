@@ -5,7 +5,10 @@ So a program for Linux runs on a laptop, as one process.
 
 from __future__ import annotations
 
+import importlib
 import logging
+import sys
+from typing import Any
 
 from prometheus_client import (
     REGISTRY as REGISTRY,
@@ -45,6 +48,45 @@ class StoreCollector:
     def collect(self) -> list[object]:
         """Nothing."""
         return []
+
+
+class Patch:
+    """Nothing was done, and there is nothing to undo."""
+
+    def undo(self) -> None:
+        """Nothing."""
+
+    def __enter__(self) -> Patch:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+def patch() -> Patch:
+    """Does nothing: the classes are prometheus_client's anyway."""
+    return Patch()
+
+
+_MODULES = (
+    "exposition",
+    "metrics",
+    "multiprocess",
+    "openmetrics",
+    "openmetrics.exposition",
+    "openmetrics.parser",
+    "registry",
+    "samples",
+)
+
+
+def take_modules(package: Any) -> None:
+    """Lets `mpmetrics.exposition` and its like be prometheus_client's own modules."""
+    for name in _MODULES:
+        module = importlib.import_module(f"prometheus_client.{name}")
+        sys.modules[f"{package.__name__}.{name}"] = module
+        if "." not in name:
+            setattr(package, name, module)
 
 
 logging.getLogger("mpmetrics").warning(

@@ -5,14 +5,10 @@ All four answer through `_respond`, so they can't differ. What a client asked fo
 in negotiation.py, and the page is written by exposition.py; here is only HTTP.
 """
 
-import errno
 import gzip
 import logging
-import os
 import ssl
 import threading
-import time
-import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +22,7 @@ import prometheus_client
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.registry import Collector
 
-from . import store
+from . import sharedport, store
 from .exposition import render
 from .negotiation import gzip_accepted, negotiate
 
@@ -173,11 +169,22 @@ def make_asgi_app(
     The event loop waits while the page is made: milliseconds, but as long as your slowest
     custom collector takes.
     """
-    endpoint = _Endpoint(registry, disable_compression, path)
+    return _AsgiApp(_Endpoint(registry, disable_compression, path))
 
-    async def metrics_app(scope: Scope, receive: Receive, send: Send) -> None:
+
+@dataclass(frozen=True)
+class _AsgiApp:
+    """
+    An object, no function: Starlette takes a function for one of its own kind.
+
+    So `Route("/metrics", make_asgi_app())` serves /metrics, which a Mount redirects to /metrics/.
+    """
+
+    endpoint: _Endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await _asgi_http(endpoint, scope, receive, send)
+            await _asgi_http(self.endpoint, scope, receive, send)
         elif scope["type"] == "lifespan":
             await _asgi_lifespan(receive, send)
         elif scope["type"] == "websocket":
@@ -187,8 +194,6 @@ def make_asgi_app(
         else:
             # The specification wants an exception, so that the server can tell.
             raise ValueError(f"mpmetrics can't serve the ASGI scope {scope['type']!r}")
-
-    return metrics_app
 
 
 @overload
@@ -274,7 +279,7 @@ def start_http_server(
     def start() -> tuple[WSGIServer, threading.Thread]:
         return _start(port, addr, registry, {"protocol": protocol, **options}, path)
 
-    return _start_shared(start, f"{addr}:{port}") if shared else start()
+    return sharedport.start(start, f"{addr}:{port}") if shared else start()
 
 
 def _start(
@@ -291,43 +296,6 @@ def _start(
 
 
 start_wsgi_server = start_http_server
-
-_TRY_SECONDS = 1.0  # between two looks at a port that a sibling has
-_shared: weakref.WeakSet[WSGIServer] = weakref.WeakSet()
-
-
-def _start_shared(
-    start: Callable[[], tuple[WSGIServer, threading.Thread]], where: str
-) -> tuple[WSGIServer | None, threading.Thread]:
-    try:
-        server, thread = start()
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        _log.info("%s is taken: this process serves there when it is free", where)
-        waiting = threading.Thread(target=_take_over, args=(start,), daemon=True)
-        waiting.start()
-        return None, waiting
-    _shared.add(server)
-    return server, thread
-
-
-def _take_over(start: Callable[[], tuple[WSGIServer, threading.Thread]]) -> None:
-    while True:
-        time.sleep(_TRY_SECONDS)
-        with suppress(OSError):
-            _shared.add(start()[0])
-            return
-
-
-def _leave_ports() -> None:
-    """A forked child has no thread that serves: its copy would keep the port from the siblings."""
-    for server in _shared:
-        server.socket.close()
-    _shared.clear()
-
-
-os.register_at_fork(after_in_child=_leave_ports)
 
 
 class MetricsHandler(BaseHTTPRequestHandler):

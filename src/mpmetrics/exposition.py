@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import prometheus_client
 from prometheus_client import GC_COLLECTOR, PROCESS_COLLECTOR, REGISTRY, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from . import catalog, created, registry as registries, store
+from . import catalog, created, reader, registry as registries, store, theirs
+from .merging import AddedUp
 from .negotiation import Encoding, Format
 from .samples import FamilyMetric
 
@@ -42,7 +44,8 @@ def render(registry: Collector, encoding: Encoding, names: Collection[str] | Non
     """One scrape of `registry` in this encoding; with `names` only samples of these names."""
     if isinstance(registry, registries.TheirRegistry):
         registries.foreign_of(registry).refresh()
-    joined = store.current(make=False)
+    # Who reads a store from outside joins none: joining could begin the named one afresh.
+    joined = None if isinstance(registry, reader.StoreView) else store.current(make=False)
     if joined is not None:
         joined.settle()
     source = registry if names is None else registry.restricted_registry(names)  # type: ignore[attr-defined]
@@ -55,8 +58,10 @@ def render(registry: Collector, encoding: Encoding, names: Collection[str] | Non
 def _metrics(source: Collector, joined: store.Store | None) -> Iterator[Metric]:
     """What the registry collects, but for what is only one process's truth."""
     several = joined is not None and joined.leases > 1
-    shown: set[tuple[int, int]] = set()
-    for metric in source.collect():
+    metrics = list(source.collect())
+    # A registry may have a MultiProcessCollector beside metrics that are in its sums.
+    shown = {row.id for metric in metrics if isinstance(metric, AddedUp) for row in metric.rows}
+    for metric in metrics:
         if isinstance(metric, FamilyMetric):
             if metric.row.id in shown:
                 continue
@@ -99,8 +104,14 @@ _PLAIN_ESCAPINGS = ("underscores", "allow-utf-8")
 def _render(run: list[Metric], encoding: Encoding) -> bytes:
     native = _store_of(run[0], encoding)
     if native is not None:
-        ids = [metric.row.id for metric in run if isinstance(metric, FamilyMetric)]
-        return native.render(ids, encoding.format is Format.OPENMETRICS, created.is_enabled())
+        ours = [metric for metric in run if isinstance(metric, FamilyMetric)]
+        shard = ours[0].shard
+        return native.render(
+            [metric.row.id for metric in ours],
+            encoding.format is Format.OPENMETRICS,
+            created.is_enabled() and not shard,
+            shard,
+        )
     return _theirs(encoding)(_Run(run)).removesuffix(_EOF)
 
 
@@ -127,3 +138,7 @@ class _Run:
 
     def collect(self) -> list[Metric]:
         return self._metrics
+
+
+if not TYPE_CHECKING:
+    __getattr__ = theirs.names_of("exposition")

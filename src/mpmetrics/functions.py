@@ -68,6 +68,12 @@ def refresh(family: Family) -> None:
             gauge._write_followed(float(function()))
 
 
+def refresh_all() -> None:
+    """The same of all gauges of this process, for a scrape of everything."""
+    for gauge, function in _followers.all():
+        gauge._write_followed(float(function()))
+
+
 def _try(followers: _Followers, gauge: GaugeBase, function: Callable[[], float]) -> None:
     """Asks the function; its failure is told once, until it works again."""
     try:

@@ -22,6 +22,16 @@ def number(mode: str | None) -> int:
     return _FOLDS.index(mode.removeprefix("live")) + 1 + (_LIVE if mode.startswith("live") else 0)
 
 
+def name(number: int) -> str:
+    """The mode of that number."""
+    return ("live" if number & _LIVE else "") + (fold_of(number) or "none")
+
+
+def fold_of(mode: int) -> str:
+    """What a mode of the core does with the processes' values; "": there is one for all."""
+    return ("", *_FOLDS)[mode & ~_LIVE]
+
+
 def override(name: str) -> str | None:
     """
     The mode that MPMETRICS_GAUGE_MODES gives to gauges of this full name; None: it says nothing.

@@ -24,10 +24,12 @@ from . import (
     references,
     registry as registries,
     store,
+    strict,
+    theirs,
 )
 from .decorators import ExceptionCounter, InprogressTracker, around
 from .samples import FamilyMetric, read
-from .values import Bucket, Value
+from .values import Bucket, Children, Settable, Value
 
 if TYPE_CHECKING:
     from ._native import Family
@@ -53,7 +55,7 @@ class MetricBase:
         def labels(self, *labelvalues: object, **labelkwargs: object) -> Self: ...
         def _bind(self, family: Family, /) -> None: ...
         def _start(self, again: bool = False, /) -> None: ...
-        def _remove(self, labelvalues: tuple[str, ...], /) -> bool: ...
+        def _remove(self, labelvalues: tuple[str | None, ...], /) -> None: ...
 
     def __init__(
         self,
@@ -94,9 +96,7 @@ class MetricBase:
         full = names.full_name(self._type, name, namespace, subsystem, unit)
         labels = names.label_names(labelnames, self._reserved_labelnames)
         Metric(full, documentation, self._type)  # prometheus_client's own check of the name
-        identity = (
-            registries.private_identity() if registry is None else registries.identity_of(registry)
-        )
+        identity = registries.identity_of(registry, f"{self._type} {full} {labels} {bounds}")
         flags = catalog.PRIVATE if identity.private else 0
         if names.are_plain(self._type, full, labels):
             flags |= catalog.PLAIN
@@ -119,9 +119,25 @@ class MetricBase:
         if registry is not None:
             registries.register(registry, self, taken)
         self._start(registry is not None and identity.note(registry, taken))
+        try:
+            strict.check(self._family)
+        except ValueError:
+            self._undo(registry, identity, taken)
+            raise
         references.note(self)
         if identity.private:
             weakref.finalize(self, self._family.release).atexit = False
+
+    def _undo(
+        self,
+        registry: CollectorRegistry | None,
+        identity: registries.Identity,
+        taken: tuple[str, ...],
+    ) -> None:
+        if registry is not None:
+            registry.unregister(self)
+            identity.withdraw(registry, taken)
+        self._family.release()
 
     # ---- what registries ask ---------------------------------------------------------------------
 
@@ -198,16 +214,12 @@ class MetricBase:
         unknown = [name for name in labels if name not in labelnames]
         if unknown:
             raise ValueError(f"Unknown label names: {unknown}; expected {labelnames}")
-        wanted = {labelnames.index(name): str(value) for name, value in labels.items()}
-        for values in self._all_labelvalues():
-            if all(values[position] == value for position, value in wanted.items()):
-                self._remove(values)
+        self._remove(tuple(str(labels[name]) if name in labels else None for name in labelnames))
 
     def clear(self) -> None:
         """Remove every series, in every process; nothing if the metric has no labels."""
-        if self._labelnames and self._children is not None:
-            for values in self._all_labelvalues():
-                self._remove(values)
+        if self._children is not None:
+            self._remove((None,) * len(self._labelnames))
 
     def _labelled(self) -> tuple[str, ...]:
         if self._children is None:
@@ -245,7 +257,8 @@ class MetricBase:
     @property
     def _metrics(self) -> dict[tuple[str, ...], Self]:
         """The children of all label sets that any process made, as a snapshot."""
-        return {values: self.labels(*values) for values in self._all_labelvalues()}
+        children = ((values, self.labels(*values)) for values in self._all_labelvalues())
+        return Children(children, self.remove)
 
     def _samples_now(self) -> list[Sample]:
         self._raise_if_not_observable()
@@ -254,6 +267,9 @@ class MetricBase:
     def _raise_if_not_observable(self) -> None:
         if self._children is not None:
             raise ValueError(f"{self._type} metric is missing label values")
+
+
+MetricWrapperBase = MetricBase  # as prometheus_client calls it
 
 
 class CounterBase(MetricBase):
@@ -271,10 +287,15 @@ class CounterBase(MetricBase):
     if TYPE_CHECKING:
 
         def inc(self, amount: float = 1, exemplar: Mapping[str, str] | None = None) -> None: ...
+        def reset(self) -> None: ...
 
     @property
     def _value(self) -> Value:
-        return Value(self._samples_now, "_total")
+        return Settable(self._samples_now, "_total", self._start_at, self.inc)
+
+    def _start_at(self, value: float) -> None:
+        self.reset()
+        self.inc(value)
 
     def count_exceptions(
         self, exception: type[BaseException] | tuple[type[BaseException], ...] = Exception
@@ -336,12 +357,13 @@ class GaugeBase(MetricBase):
 
         def inc(self, amount: float = 1) -> None: ...
         def dec(self, amount: float = 1) -> None: ...
+        def set(self, value: float) -> None: ...
         def _follow(self) -> None: ...
         def _write_followed(self, value: float, /) -> None: ...
 
     @property
     def _value(self) -> Value:
-        return Value(self._samples_now, "")
+        return Settable(self._samples_now, "", self.set, self.inc)
 
     def set_function(self, f: Callable[[], float]) -> None:
         """
@@ -481,7 +503,7 @@ class InfoBase(MetricBase):
 
     if TYPE_CHECKING:
 
-        def _set_info(self, pairs: tuple[str, ...], /) -> bool: ...
+        def _set_info(self, pairs: tuple[str, ...], /) -> None: ...
 
     def info(self, val: Mapping[str, str]) -> None:
         """
@@ -498,6 +520,11 @@ class InfoBase(MetricBase):
         if any(value is None for value in val.values()):
             raise ValueError("Label value cannot be None")
         self._set_info(tuple(str(text) for pair in val.items() for text in pair))
+
+    @property
+    def _value(self) -> dict[str, str]:
+        said = [sample.labels for sample in self._samples_now()]
+        return {k: v for k, v in said[-1].items() if k not in self._labelnames} if said else {}
 
 
 class EnumBase(MetricBase):
@@ -543,6 +570,11 @@ class EnumBase(MetricBase):
     def _states(self) -> tuple[str, ...]:
         return self._family.states
 
+    @property
+    def _value(self) -> int:
+        values = [sample.value for sample in self._samples_now()]
+        return values.index(1.0) if values else 0
+
 
 class TimerBase:
     """Times a block or a function and tells its metric the seconds.
@@ -576,3 +608,6 @@ encode_exemplar = exemplars.encode
 
 # The classes that users see are made in C over these.
 _native.derive(sys.modules[__name__])
+
+if not TYPE_CHECKING:
+    __getattr__ = theirs.names_of("metrics")

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import prometheus_client
-from prometheus_client import Metric
-from prometheus_client.samples import Sample
+from prometheus_client import Metric, multiprocess as theirs
+from prometheus_client.registry import Collector
 
-from . import catalog, store
-from ._native import Store
-from .samples import FamilyMetric, read
+from . import catalog, functions, store
+from .merging import added_up, groups
+from .samples import FamilyMetric, Restricted
 
 __all__ = ["MultiProcessCollector", "mark_process_dead"]
 
 
-class MultiProcessCollector:
+class MultiProcessCollector(theirs.MultiProcessCollector):
     """
     Every family of the store, of all registries and processes; registered in `registry`, if given.
 
-    Families of one name and shape in several registries are added up, as prometheus_client's class
-    does. `path` is ignored: there is no folder.
+    Families of one name and type in several registries are added up, as prometheus_client's class
+    does. There is no folder: `path` and PROMETHEUS_MULTIPROC_DIR are ignored. `merge` is
+    prometheus_client's own, for files that it is given.
     """
 
     def __init__(
         self, registry: prometheus_client.CollectorRegistry | None, path: str | None = None
     ) -> None:
-        if registry is not None:
+        if registry:
             registry.register(self)
+            whole: Any = registry
+            whole.restricted_registry = functools.partial(_Part, registry.restricted_registry, self)
 
     def describe(self) -> list[Metric]:
         """Nothing: so it never clashes with the registry's own collectors."""
@@ -39,33 +44,35 @@ class MultiProcessCollector:
         if joined is None:
             return
         joined.settle()
-        groups: dict[str, list[catalog.Row]] = {}
-        for row in sorted(catalog.of(joined).all_shown(), key=lambda row: row.birth):
-            groups.setdefault(row.name, []).append(row)
-        for rows in groups.values():
-            alike = [row for row in rows if _shape(row) == _shape(rows[0])]
-            yield FamilyMetric(joined, rows[0]) if len(alike) == 1 else _added_up(joined, alike)
+        functions.refresh_all()
+        for rows in groups(catalog.of(joined).all_shown()):
+            yield FamilyMetric(joined, rows[0]) if len(rows) == 1 else added_up(joined, rows)
 
 
-def _shape(row: catalog.Row) -> tuple[object, ...]:
-    return row.kind, row.mode, row.labelnames, row.bounds, row.states
+class _Part:
+    """
+    What a registry and the collector in it have of these names.
 
+    prometheus_client asks no collector without names, unless its registry was made with
+    `support_collectors_without_names`: then its part has these families already.
+    """
 
-def _added_up(joined: Store, rows: Iterable[catalog.Row]) -> Metric:
-    totals: dict[tuple[object, ...], Sample] = {}
-    for row in rows:
-        for sample in read(joined, row):
-            key = sample.name, tuple(sample.labels.items())
-            before = totals.get(key)
-            if before is not None and row.type in ("counter", "summary", "histogram"):
-                value = before.value + sample.value
-                if sample.name.endswith("_created"):
-                    value = min(before.value, sample.value)
-                sample = sample._replace(value=value)
-            totals[key] = sample
-    metric = Metric(row.name, row.documentation, row.type, row.unit)
-    metric.samples = list(totals.values())
-    return metric
+    def __init__(
+        self,
+        restricted: Callable[[Iterable[str]], Collector],
+        collector: MultiProcessCollector,
+        names: Iterable[str],
+    ) -> None:
+        wanted = frozenset(names)
+        self._theirs = restricted(wanted)
+        self._ours = Restricted(collector, wanted)
+
+    def collect(self) -> Iterator[Metric]:
+        seen = set()
+        for metric in self._theirs.collect():
+            seen.add(metric.name)
+            yield metric
+        yield from (metric for metric in self._ours.collect() if metric.name not in seen)
 
 
 def mark_process_dead(pid: int, path: str | None = None) -> None:

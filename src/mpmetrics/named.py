@@ -21,7 +21,7 @@ class StoreStatistics:
     processes: int  # living ones that write
     free_shards: int  # waiting for the next process
     leases: int  # processes that ever changed the store
-    dropped: int  # calls of labels() that a full family answered with its overflow series
+    dropped: int  # times that a metric or a label set found no room, in its family or the store
     unsettled: int  # reads whose sum may be of a neighbouring instant
     repairs: int  # times that the work of a process killed inside the lock was mended
     lost: int  # metrics that went away while they counted privately

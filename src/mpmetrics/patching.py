@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import sys
+from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
-from typing import Any
 
-from . import _native, endpoints, exposition, metrics, multiprocess, registry
+from . import _native, endpoints, exposition, metrics, multiprocdir, multiprocess, registry
 
 log = logging.getLogger("mpmetrics")
 
+_THEIRS = "prometheus_client"
 _CLASSES: dict[str, object] = {
     name: getattr(_native, name)
     for name in ("Counter", "Gauge", "Summary", "Histogram", "Info", "Enum")
@@ -27,46 +29,37 @@ _ENDPOINTS: dict[str, object] = {
     )
 }
 
-# What takes the place of what, by module. Each name is a public one.
+# What takes the place of what, where prometheus_client defines it. Each name is a public one.
 _REPLACED: dict[str, dict[str, object]] = {
-    "prometheus_client": {
-        **_CLASSES,
-        **_ENDPOINTS,
-        "CollectorRegistry": registry.CollectorRegistry,
-        "generate_latest": exposition.generate_latest,
-    },
-    "prometheus_client.core": {
-        **_CLASSES,
-        "CollectorRegistry": registry.CollectorRegistry,
-    },
-    "prometheus_client.metrics": {**_CLASSES, "MetricWrapperBase": metrics.MetricBase},
-    "prometheus_client.registry": {"CollectorRegistry": registry.CollectorRegistry},
-    "prometheus_client.exposition": {
-        **_ENDPOINTS,
-        "generate_latest": exposition.generate_latest,
-    },
-    "prometheus_client.asgi": {"make_asgi_app": endpoints.make_asgi_app},
-    "prometheus_client.openmetrics.exposition": {
-        "generate_latest": exposition.generate_openmetrics,
-    },
-    "prometheus_client.multiprocess": {
+    "metrics": {**_CLASSES, "MetricWrapperBase": metrics.MetricBase},
+    "registry": {"CollectorRegistry": registry.CollectorRegistry},
+    "exposition": {**_ENDPOINTS, "generate_latest": exposition.generate_latest},
+    "openmetrics.exposition": {"generate_latest": exposition.generate_openmetrics},
+    "multiprocess": {
         "MultiProcessCollector": multiprocess.MultiProcessCollector,
         "mark_process_dead": multiprocess.mark_process_dead,
     },
 }
+# What does harm where it stays: it counts for one process, or reads and removes files. Their
+# registries and endpoints show our metrics as well.
+_HARMFUL = {*_CLASSES, "MetricWrapperBase", *_REPLACED["multiprocess"]}
 
 
 class Patch:
     """What `patch` did; `undo`, or the end of a `with` block, takes it back."""
 
     def __init__(self) -> None:
-        self._before: list[tuple[ModuleType, str, object]] = []
+        self._ours: dict[int, object] = {}  # by the id of theirs
+        self._theirs: dict[int, object] = {}  # by the id of ours
+        self._harmful: set[int] = set()  # ids of theirs
+        self._classes: set[type] = set()  # theirs
 
     def undo(self) -> None:
         """Puts prometheus_client's own names back; metrics that were made stay ours."""
-        while self._before:
-            module, name, value = self._before.pop()
-            setattr(module, name, value)
+        if self._theirs:
+            _replace_all(self._theirs)
+            self._theirs.clear()
+            multiprocdir.is_patched = False
 
     def __enter__(self) -> Patch:
         return self
@@ -76,25 +69,64 @@ class Patch:
 
     def _apply(self) -> None:
         # All of them first: one that is imported later would bind what is patched half.
-        modules = {name: importlib.import_module(name) for name in _REPLACED}
+        modules = {name: importlib.import_module(f"{_THEIRS}.{name}") for name in _REPLACED}
+        importlib.import_module(f"{_THEIRS}.core")
         for name, replacements in _REPLACED.items():
-            for attribute, value in replacements.items():
-                module = modules[name]
-                if hasattr(module, attribute):
-                    self._before.append((module, attribute, getattr(module, attribute)))
-                    setattr(module, attribute, value)
+            for attribute, ours in replacements.items():
+                theirs = getattr(modules[name], attribute)
+                self._ours[id(theirs)] = ours
+                self._theirs[id(ours)] = theirs
+                if attribute in _HARMFUL:
+                    self._harmful.add(id(theirs))
+                if attribute in _CLASSES:
+                    self._classes.add(theirs)
+        _replace_all(self._ours)
+        multiprocdir.is_patched = True
 
-    def _came_too_late_for(self) -> list[str]:
-        """Modules that took prometheus_client's classes by name before they were replaced."""
-        theirs = {id(value) for _, name, value in self._before if name in _CLASSES}
-        late = []
-        for name, module in list(sys.modules.items()):
-            if name.split(".")[0] in ("prometheus_client", "mpmetrics") or module is None:
-                continue
-            attributes: dict[str, Any] = getattr(module, "__dict__", {})
-            if any(id(value) in theirs for value in list(attributes.values())):
-                late.append(name)
-        return late
+    def _late_modules(self) -> set[str]:
+        """Modules that took by name, before, what does harm there."""
+        return {
+            name
+            for name, module in list(sys.modules.items())
+            if name.partition(".")[0] not in (_THEIRS, __package__)
+            and any(id(value) in self._harmful for value in _attributes(module).values())
+        }
+
+    def _late_metrics(self) -> set[str]:
+        """Metrics that were made of prometheus_client's classes, before."""
+        classes = set(_with_subclasses(self._classes))
+        return {
+            metric.name
+            for thing in gc.get_referrers(*classes)
+            if type(thing) in classes
+            for metric in thing.describe()
+            if not metric.name.startswith("mpmetrics_")  # our own probe
+        }
+
+
+def _with_subclasses(classes: Iterable[type]) -> Iterator[type]:
+    for cls in classes:
+        yield cls
+        yield from _with_subclasses(cls.__subclasses__())
+
+
+def _attributes(module: ModuleType) -> dict[str, object]:
+    """A copy: another thread may be importing."""
+    return dict(getattr(module, "__dict__", {}))  # anything may stand in sys.modules
+
+
+def _replace_all(replacements: Mapping[int, object]) -> None:
+    """In each module of prometheus_client, wherever one bound what another one defines."""
+    for module in _their_modules():
+        for attribute, value in _attributes(module).items():
+            if id(value) in replacements:
+                setattr(module, attribute, replacements[id(value)])
+
+
+def _their_modules() -> Iterator[ModuleType]:
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == _THEIRS:
+            yield module
 
 
 _applied: Patch | None = None
@@ -105,16 +137,19 @@ def patch() -> Patch:
     Puts our classes, `generate_latest` and endpoints in the place of prometheus_client's.
 
     Call it before anything else imports names from prometheus_client; modules that did so already
-    keep theirs, and one line in the log names them. A second call does nothing.
+    keep theirs, as do metrics that were made, and one line in the log names both. While it is in
+    force a second call does nothing, and there is nothing to undo in what it returns.
     """
     global _applied
-    if _applied is None or not _applied._before:
-        _applied = Patch()
-        _applied._apply()
-        late = _applied._came_too_late_for()
-        if late:
-            log.warning(
-                "patch() came too late for %s: they keep prometheus_client's own classes",
-                ", ".join(sorted(late)),
-            )
+    if _applied is not None and _applied._theirs:
+        return Patch()
+    _applied = Patch()
+    _applied._apply()
+    late = [
+        (_applied._late_modules(), "modules, which keep prometheus_client's own names"),
+        (_applied._late_metrics(), "metrics, each of which counts for one process only"),
+    ]
+    found = [f"the {what}: {', '.join(sorted(names))}" for names, what in late if names]
+    if found:
+        log.warning("patch() came too late for %s", "; and for ".join(found))
     return _applied

@@ -1,7 +1,8 @@
 """Which process made this one: what it takes to find the store of one's parent.
 
-A pid alone proves nothing, since pids are used again; with the start time it names one process of
-this boot. That is only used to find a file; what is in it decides.
+A pid alone proves nothing, since pids are used again, and each container has its own; with the
+start time and the pid namespace it names one process of this boot. That is only used to find a
+file; what is in it decides.
 """
 
 from __future__ import annotations
@@ -52,8 +53,24 @@ def is_multiprocessing_child(argv: Sequence[str] = sys.orig_argv) -> bool:
     )
 
 
-def makers() -> list[tuple[int, int]]:
-    """The processes, as (pid, start), that may have asked for this multiprocessing child.
+def name_of(pid: int) -> str | None:
+    """PID-START-NAMESPACE of a process that this one sees; None if it is gone.
+
+    In this process's own namespace: a parent in another has the pid 0 here, and no name."""
+    start = start_time(pid)
+    return None if start is None else f"{pid}-{start}-{_namespace()}"
+
+
+def _namespace() -> str:
+    """The number of this process's pid namespace; containers that share files have another."""
+    try:
+        return os.readlink("/proc/self/ns/pid").removeprefix("pid:[").rstrip("]")
+    except OSError:
+        return "0"
+
+
+def makers() -> list[str]:
+    """The names of the processes that may have asked for this multiprocessing child.
 
     The parent; for a child of a forkserver the forkserver's parent."""
     if not is_multiprocessing_child():
@@ -63,4 +80,4 @@ def makers() -> list[tuple[int, int]]:
         grandparent = parent_of(pids[0])
         if grandparent is not None:
             pids.append(grandparent)
-    return [(pid, start) for pid in pids if (start := start_time(pid)) is not None]
+    return [name for pid in pids if (name := name_of(pid)) is not None]

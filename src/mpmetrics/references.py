@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from . import _native, catalog, store as stores, storefile
 
@@ -75,7 +75,8 @@ def reduce(metric: MetricBase) -> tuple[Any, ...]:
     """What a metric's `__reduce__` returns."""
     store = metric._family.store
     where = StoreName(store.identity, store.path)
-    return find, (type(metric), where, _name_of(metric), metric._labelvalues)
+    cls = getattr(metric, "_pickled_class", type(metric))  # a stand-in's own class has no name
+    return find, (cls, where, _name_of(metric), metric._labelvalues)
 
 
 def find(
@@ -85,8 +86,7 @@ def find(
     store = _store(where)
     metric = _metrics.get(_key(store, name))
     if metric is None:
-        metric = cls.__new__(cls)
-        metric._bind(_family(store, name))
+        metric = bound(cls, store, name)
         metric._start()
         note(metric)
         if name.shape[2] & catalog.PRIVATE:
@@ -101,21 +101,29 @@ def find(
     return child
 
 
-def _family(store: _native.Store, name: FamilyName) -> _native.Family:
+M = TypeVar("M", bound="MetricBase")
+
+
+def bound(cls: type[M], store: _native.Store, name: FamilyName) -> M:
+    """A metric of that name in no registry of this process, declared once it is started or used."""
     kind, mode, flags = name.shape
-    return _native.Family(
-        store,
-        kind,
-        mode,
-        flags,
-        name.registry,
-        name.name,
-        name.documentation,
-        name.unit,
-        name.labelnames,
-        name.bounds,
-        name.states,
+    metric = cls.__new__(cls)
+    metric._bind(
+        _native.Family(
+            store,
+            kind,
+            mode,
+            flags,
+            name.registry,
+            name.name,
+            name.documentation,
+            name.unit,
+            name.labelnames,
+            name.bounds,
+            name.states,
+        )
     )
+    return metric
 
 
 def _store(where: StoreName) -> _native.Store:

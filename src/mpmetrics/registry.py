@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import prometheus_client
 from prometheus_client import REGISTRY, Metric
+from prometheus_client.samples import Sample
 
-from . import catalog, store
+from . import _native, catalog, multiprocdir, references, store, theirs
 from .samples import FamilyMetric
 
 if TYPE_CHECKING:
     from types import FrameType
+
+    from prometheus_client.registry import RestrictedRegistry
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -54,6 +57,7 @@ class CollectorRegistry(prometheus_client.CollectorRegistry):
             if not name:
                 raise ValueError("a registry's name must not be empty")
             _identities[self] = _identity("named:" + name)
+            foreign_of(self)  # now: prometheus_client's functions, which can't ask, may come first
 
     def register(self, collector: Any) -> None:
         """
@@ -62,6 +66,10 @@ class CollectorRegistry(prometheus_client.CollectorRegistry):
         Raises ValueError if another collector of this process has one of its names.
         """
         _register(super().register, _foreign.get(self), collector)
+
+    def restricted_registry(self, names: Iterable[str]) -> RestrictedRegistry:
+        """What shows only samples of these names, of every process."""
+        return _restricted(super().restricted_registry, _foreign.get(self), names)
 
 
 def _register(theirs: Callable[[Any], None], foreign: Foreign | None, collector: object) -> None:
@@ -76,6 +84,19 @@ def _register(theirs: Callable[[Any], None], foreign: Foreign | None, collector:
         theirs(collector)
 
 
+def _restricted(
+    theirs: Callable[[Iterable[str]], RestrictedRegistry],
+    foreign: Foreign | None,
+    names: Iterable[str],
+) -> RestrictedRegistry:
+    """Restricts as prometheus_client does, after a look at what other processes have declared.
+
+    Stand-ins carry the names, and prometheus_client asks no collector without names."""
+    if foreign is not None:
+        foreign.refresh()
+    return theirs(names)
+
+
 class Identity:
     """How a store knows a registry, and what this process has declared in it."""
 
@@ -84,9 +105,9 @@ class Identity:
         self.private = private
         self._declared: weakref.WeakKeyDictionary[object, set[str]] = weakref.WeakKeyDictionary()
 
-    def declared(self) -> set[str]:
-        """Every sample name that this process has ever declared under this identity."""
-        return set().union(*self._declared.values())
+    def declared(self, registry: object) -> set[str]:
+        """Every sample name that this process has ever declared in this object."""
+        return self._declared.get(registry, set())
 
     def note(self, registry: object, names: Iterable[str]) -> bool:
         """Remembers that this process declares these names in this object.
@@ -100,6 +121,10 @@ class Identity:
         )
         mine |= taken
         return again
+
+    def withdraw(self, registry: object, names: Iterable[str]) -> None:
+        """This process doesn't declare them in this object after all."""
+        self._declared[registry] -= set(names)
 
 
 _identities: weakref.WeakKeyDictionary[object, Identity] = weakref.WeakKeyDictionary()
@@ -116,23 +141,50 @@ def _identity(name: str) -> Identity:
     return identity
 
 
-def private_identity() -> Identity:
-    """One that no other registry, of any process, ever has."""
-    return Identity("private:" + secrets.token_hex(8), private=True)
+def identity_of(registry: object | None, first: str = "") -> Identity:
+    """
+    The registry's identity; an unnamed one gets its own at its first declaration.
 
-
-def identity_of(registry: object) -> Identity:
-    """The registry's identity; an unnamed one gets its own at its first declaration."""
+    None: of a metric without a registry, for that one alone. `first` says what is declared.
+    """
+    if registry is None:
+        return _of_caller(sys._getframe(1), first)
     identity = _identities.get(registry)
     if identity is None:
-        module = _module_being_imported(sys._getframe(1))
+        frame = sys._getframe(1)
+        module = _module_being_imported(frame)
         if module is None:
-            identity = private_identity()
+            identity = _of_caller(frame, first)
         else:
             identity = _identity(f"module:{module}:{_unnamed[module]}")
             _unnamed[module] += 1
         _identities[registry] = identity
     return identity
+
+
+def _of_caller(frame: FrameType | None, first: str) -> Identity:
+    """One that no other registry, of any process, ever has.
+
+    In a program of prometheus_client's multi-process mode, which adds up all registries and keeps
+    what the dead counted, one that all processes have which first declare the same at this place:
+    dramatiq makes a registry in a function of each worker."""
+    frame = _outside(frame)
+    if multiprocdir.is_mode() and frame is not None:
+        module = _name_of(frame.f_globals.get("__name__", ""))
+        return _identity(f"function:{module}.{frame.f_code.co_qualname}:{first}")
+    return Identity("private:" + secrets.token_hex(8), private=True)
+
+
+def _outside(frame: FrameType | None) -> FrameType | None:
+    """The frame that called into this package."""
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == _PACKAGE:
+        frame = frame.f_back
+    return frame
+
+
+def _name_of(module: str) -> str:
+    # spawn and forkserver import the parent's __main__ under this name.
+    return "__main__" if module == "__mp_main__" else module
 
 
 def _module_being_imported(frame: FrameType | None) -> str | None:
@@ -141,9 +193,7 @@ def _module_being_imported(frame: FrameType | None) -> str | None:
     Top level, or a function called from it: then the import system is what called the module.
     The top level of a script has no such caller, and everything runs below it; so there only
     code that stands at the top level itself counts."""
-    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == _PACKAGE:
-        frame = frame.f_back
-    first = frame
+    first = frame = _outside(frame)
     while frame is not None:
         if frame.f_code.co_name == "<module>":
             caller = frame.f_back
@@ -151,9 +201,7 @@ def _module_being_imported(frame: FrameType | None) -> str | None:
                 "<frozen importlib"
             )
             if imported or frame is first:
-                name = frame.f_globals.get("__name__", "")
-                # spawn and forkserver import the parent's __main__ under this name.
-                return "__main__" if name == "__mp_main__" else str(name)
+                return _name_of(frame.f_globals.get("__name__", ""))
         frame = frame.f_back
     return None
 
@@ -162,22 +210,68 @@ def _module_being_imported(frame: FrameType | None) -> str | None:
 
 
 class _StandIn:
-    """A family that only other processes declared, as a collector of this one."""
+    """
+    A family that only other processes declared, as a collector of this one.
 
-    def __init__(self, owner: Foreign, row: catalog.Row) -> None:
-        self._owner = owner
-        self.row = row
+    It is a metric, too, of a class made for it: some programs look in the registry whether it has a
+    name, and take what they find there to count with.
+    """
+
+    _owner: Foreign
+    row: catalog.Row
 
     def describe(self) -> list[Metric]:
         return [Metric(self.row.name, self.row.documentation, self.row.type)]
 
-    def collect(self) -> Iterator[Metric]:
-        yield from self._owner.show(self)
+    def collect(self) -> list[Metric]:
+        metric: Any = super()
+        return metric.collect() if metric._labelvalues else list(self._owner.show(self))
+
+    def _samples_now(self) -> list[Sample]:
+        metric: Any = super()
+        shown: list[Metric] = metric.collect()  # also once it has stepped aside
+        return shown[0].samples
+
+
+@functools.cache
+def _class_of(kind: catalog.Kind) -> type[Any]:
+    """The class of stand-ins of that kind."""
+    ours = getattr(_native, _NAMES[kind])
+    return type(
+        ours.__name__, (_StandIn, ours), {"__module__": ours.__module__, "_pickled_class": ours}
+    )
+
+
+_NAMES = {
+    catalog.Kind.COUNTER: "Counter",
+    catalog.Kind.GAUGE: "Gauge",
+    catalog.Kind.GAUGE_MODE: "Gauge",
+    catalog.Kind.SUMMARY: "Summary",
+    catalog.Kind.HISTOGRAM: "Histogram",
+    catalog.Kind.INFO: "Info",
+    catalog.Kind.ENUM: "Enum",
+}
+
+
+def _stand_in(owner: Foreign, joined: _native.Store, row: catalog.Row) -> _StandIn:
+    name = references.FamilyName(
+        (row.kind, row.mode, row.flags),
+        row.registry,
+        row.name,
+        row.documentation,
+        row.unit,
+        row.labelnames,
+        row.bounds,
+        row.states,
+    )
+    stand_in: _StandIn = references.bound(_class_of(catalog.Kind(row.kind)), joined, name)
+    stand_in._owner, stand_in.row = owner, row
+    return stand_in
 
 
 class Foreign:
     """
-    The families of a registry that this process has not declared.
+    The families of a registry that were not declared in this object of it.
 
     It is itself a collector without names, so that a full scrape by anybody's endpoint asks it;
     the stand-ins carry the names, so that `name[]` finds them.
@@ -217,7 +311,7 @@ class Foreign:
         if joined is None or registry is None or identity is None:
             return  # an unnamed registry is nobody before its first declaration
         rows = catalog.of(joined).shown(identity.name)
-        local = identity.declared()
+        local = identity.declared(registry)
         state = (joined.identity, joined.declarations, len(local))
         if state == self._seen:
             return
@@ -228,7 +322,7 @@ class Foreign:
         self.left_out = 0
         for name, row in wanted.items():
             if name not in self._stand_ins:
-                self._add(registry, row)
+                self._add(registry, _stand_in(self, joined, row))
         self._seen = state
 
     def step_aside(self, names: Iterable[str]) -> None:
@@ -250,14 +344,13 @@ class Foreign:
         self._seen = None
         return bool(names)
 
-    def _add(self, registry: prometheus_client.CollectorRegistry, row: catalog.Row) -> None:
-        stand_in = _StandIn(self, row)
+    def _add(self, registry: prometheus_client.CollectorRegistry, stand_in: _StandIn) -> None:
         try:
             registry.register(stand_in)
         except ValueError:  # a collector that isn't ours has the name: never two of one name
             self.left_out += 1
         else:
-            self._stand_ins[row.name] = stand_in
+            self._stand_ins[stand_in.row.name] = stand_in
 
     def _drop(self, registry: prometheus_client.CollectorRegistry, name: str) -> None:
         stand_in = self._stand_ins.pop(name, None)
@@ -278,9 +371,11 @@ def foreign_of(registry: prometheus_client.CollectorRegistry) -> Foreign:
         registry.register(foreign)
         if not isinstance(registry, CollectorRegistry):
             # On the object itself: REGISTRY can't be made one of another class.
-            theirs = registry.register
             registry.register = functools.partial(  # type: ignore[method-assign]
-                _register, theirs, foreign
+                _register, registry.register, foreign
+            )
+            registry.restricted_registry = functools.partial(  # type: ignore[method-assign]
+                _restricted, registry.restricted_registry, foreign
             )
     return foreign
 
@@ -295,3 +390,7 @@ def register(
     if isinstance(registry, TheirRegistry):
         foreign_of(registry).step_aside(taken)
     registry.register(metric)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = theirs.names_of("registry")

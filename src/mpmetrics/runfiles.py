@@ -47,7 +47,6 @@ def make_up(kind: str, make: Callable[[str], T]) -> T | None:
     What `make` makes at a new path, named after this process; None if no folder can be had.
 
     Removes what those left who were killed before they could."""
-    pid = os.getpid()
     for folder in folders(kind):
         with contextlib.suppress(OSError):
             os.mkdir(folder, 0o700)
@@ -56,8 +55,7 @@ def make_up(kind: str, make: Callable[[str], T]) -> T | None:
         try:
             for name in os.listdir(folder):
                 storefile.remove_if_unused(f"{folder}/{name}")
-            name = f"{pid}-{processes.start_time(pid)}-{token_hex(4)}"
-            return make(f"{folder}/{name}")
+            return make(f"{folder}/{processes.name_of(os.getpid())}-{token_hex(4)}")
         except OSError as error:
             log.debug("nothing can be made in %s: %s", folder, error)
     return None

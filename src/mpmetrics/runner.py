@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
-from . import storefile
+from . import listening, storefile
 from ._native import Store
 from .endpoints import start_http_server
 from .reader import StoreReader
@@ -51,8 +51,11 @@ def run(
     was given to.
     """
     environment = {**os.environ, "MPMETRICS_STORE": path}
+    for served_here in (listening.VARIABLE, listening.WHOSE):
+        environment.pop(served_here, None)
     if user is not None:
         environment[storefile.GIVEN_TO] = str(user)
+    _unpatch(environment)  # of a run around this one
     if patch:
         _patch(environment)
     # Blocked for good, in every thread: `_wait` asks for them, so none is lost. Before the threads
@@ -88,12 +91,25 @@ def acting_as(user: int | None, group: int | None) -> Iterator[None]:
         os.setegid(effective[1])
 
 
+_AUTOPATCH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "autopatch")
+
+
 def _patch(environment: dict[str, str]) -> None:
     """As opentelemetry-instrument does: a folder whose sitecustomize every Python finds first."""
-    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "autopatch")
     before = environment.get("PYTHONPATH")
-    environment["PYTHONPATH"] = folder + (os.pathsep + before if before else "")
+    environment["PYTHONPATH"] = _AUTOPATCH + (os.pathsep + before if before else "")
     environment["MPMETRICS_PATCH"] = "1"
+
+
+def _unpatch(environment: dict[str, str]) -> None:
+    """What `_patch` did, undone."""
+    environment.pop("MPMETRICS_PATCH", None)
+    entries = environment.get("PYTHONPATH", "").split(os.pathsep)
+    others = os.pathsep.join(entry for entry in entries if entry != _AUTOPATCH)
+    if others:
+        environment["PYTHONPATH"] = others
+    else:
+        environment.pop("PYTHONPATH", None)
 
 
 def _start(command: Sequence[str], environment: dict[str, str], mask: Iterable[int]) -> int:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import Metric
+from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar, Sample
 
-from . import catalog, created, exemplars
+from . import catalog, created, exemplars, theirs
 from ._native import float_text
 
 if TYPE_CHECKING:
@@ -18,18 +19,24 @@ if TYPE_CHECKING:
 class FamilyMetric(Metric):
     """A Metric that knows its family: our own endpoints render it without making a sample.
 
-    Everybody else reads `samples`, which costs some microseconds a sample once."""
+    Everybody else reads `samples`, which costs some microseconds a sample once. `shard`: the name
+    of a label that says which shard a sample is of; then each is shown by itself."""
 
-    def __init__(self, store: Store, row: catalog.Row) -> None:
+    def __init__(self, store: Store, row: catalog.Row, shard: str = "") -> None:
         super().__init__(row.name, row.documentation, row.type, row.unit)
         self.store = store
         self.row = row
+        self.shard = shard
         self._made: list[Sample] | None = None
 
     @property
     def samples(self) -> list[Sample]:
         if self._made is None:
-            self._made = list(read(self.store, self.row))
+            self._made = list(
+                read_shards(self.store, self.row, self.shard)
+                if self.shard
+                else read(self.store, self.row)
+            )
         return self._made
 
     @samples.setter
@@ -64,6 +71,21 @@ def _plain(metric: Metric) -> Metric:
     return _rebuild(metric.name, metric.documentation, metric.type, metric.unit, metric.samples)
 
 
+class Restricted:
+    """A collector's families with only the samples of these names, as a registry gives them."""
+
+    def __init__(self, collector: Collector, names: frozenset[str]) -> None:
+        self._collector = collector
+        self._names = names
+
+    def collect(self) -> Iterator[Metric]:
+        """Those families that have such a sample."""
+        for metric in self._collector.collect():
+            samples = [sample for sample in metric.samples if sample.name in self._names]
+            if samples:
+                yield _rebuild(metric.name, metric.documentation, metric.type, "", samples)
+
+
 def read(store: Store, row: catalog.Row, only: tuple[str, ...] | None = None) -> Iterator[Sample]:
     """
     Every sample of a family, as prometheus_client's own classes would give them.
@@ -78,6 +100,15 @@ def read(store: Store, row: catalog.Row, only: tuple[str, ...] | None = None) ->
         yield from _MAKERS[catalog.Kind(row.kind)](row, labels, series)
         if with_created and row.kind in _WITH_CREATED:
             yield Sample(row.name + "_created", labels, series[2])
+
+
+def read_shards(store: Store, row: catalog.Row, label: str) -> Iterator[Sample]:
+    """What each shard counted of a family, with this label; no exemplars, no _created."""
+    for index, *_ in store.shards():
+        for series in store.read(*row.id, index):
+            labels = dict(zip(row.labelnames, series[0], strict=True))
+            for sample in _MAKERS[catalog.Kind(row.kind)](row, labels, series):
+                yield sample._replace(labels={label: str(index), **sample.labels})
 
 
 _WITH_CREATED = (catalog.Kind.COUNTER, catalog.Kind.SUMMARY, catalog.Kind.HISTOGRAM)
@@ -136,3 +167,6 @@ _MAKERS = {
     catalog.Kind.INFO: _info,
     catalog.Kind.ENUM: _enum,
 }
+
+if not TYPE_CHECKING:
+    __getattr__ = theirs.names_of("samples")

@@ -87,7 +87,8 @@ _FAMILIES = (
     ),
     (
         "mpmetrics_dropped_series",
-        "Calls of labels() that a full family answered with its overflow series.",
+        "Times that there was no room for a metric or a label set: in its family, so that the "
+        "overflow series counts it, or in the store, so that its process does until there is.",
         "counter",
     ),
     (

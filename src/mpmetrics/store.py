@@ -16,19 +16,20 @@ import logging
 import os
 from typing import Literal, overload
 
-from . import processes, runfiles, storefile
-from ._native import Store, StoreError, on_private
+from . import multiprocdir, processes, runfiles, settings, storefile
+from ._native import Store, StoreError, on
 
 __all__ = ["Store", "StoreError", "current"]
 
 log = logging.getLogger("mpmetrics")
 
-_PARENT = "MPMETRICS_PARENT_STORE"  # PATH|PID:START of the process that set it
+_PARENT = "MPMETRICS_PARENT_STORE"  # PATH|NAME of the process that set it
 _KIND = "mpmetrics"  # what the folders are called that stores are made up in
 _MAX_SERIES = 100_000
 
 _current: Store | None = None
 _made_up = False  # goes with the last process that has it
+_leaving = False
 
 
 @overload
@@ -47,6 +48,7 @@ def current(make: bool = True) -> Store | None:
         if found is not None and not _is_found():  # by another thread, while this one waited
             _current = found
             _announce()
+            multiprocdir.say_what_to_delete()
     return _current
 
 
@@ -95,8 +97,7 @@ def join_named(path: str) -> Store:
     """The store at `path` as MPMETRICS_PERSIST and MPMETRICS_MAX_SERIES say.
 
     Raises StoreError or OSError if it can't be used."""
-    persist = os.environ.get("MPMETRICS_PERSIST", "").lower() in ("1", "true", "yes", "on")
-    return storefile.join(path, persist, _max_series())
+    return storefile.join(path, settings.is_on("MPMETRICS_PERSIST"), _max_series())
 
 
 def _max_series() -> int:
@@ -152,12 +153,12 @@ def _parents() -> Store | None:
     """The store of the process that asked multiprocessing for this one."""
     makers = processes.makers()
     path, _, setter = os.environ.get(_PARENT, "").rpartition("|")
-    if path and setter in {f"{pid}:{start}" for pid, start in makers}:
+    if path and setter in makers:
         return _parents_at(path)
     # A forkserver begun before the store knows no variable.
     for folder in filter(runfiles.is_ours, runfiles.folders(_KIND)) if makers else ():
         for name in os.listdir(folder):
-            if name.startswith(tuple(f"{pid}-{start}-" for pid, start in makers)):
+            if name.startswith(tuple(f"{maker}-" for maker in makers)):
                 return _parents_at(f"{folder}/{name}")
     return None
 
@@ -177,8 +178,7 @@ def _parents_at(path: str) -> Store | None:
 def _announce() -> None:
     """Tells the multiprocessing children of this process, and nobody else, where its store is."""
     if _current is not None and _current.path is not None:
-        pid = os.getpid()
-        os.environ[_PARENT] = f"{_current.path}|{pid}:{processes.start_time(pid)}"
+        os.environ[_PARENT] = f"{_current.path}|{processes.name_of(os.getpid())}"
 
 
 # ---- leaving -------------------------------------------------------------------------------------
@@ -186,12 +186,14 @@ def _announce() -> None:
 
 def _leave() -> None:
     """The last one out removes a store that was made up for the run; its memory stays mapped."""
+    global _leaving
+    _leaving = True
     if _current is not None and _current.path is not None and _made_up:
         _current.detach()
         storefile.remove_if_unused(_current.path)
 
 
-def _tell(store: Store, why: str) -> None:
+def _tell_private(store: Store, why: str) -> None:
     log.warning(
         "some metrics count in this process's own memory until they can be shared: %s (%s)",
         why,
@@ -199,6 +201,16 @@ def _tell(store: Store, why: str) -> None:
     )
 
 
-on_private(_tell)
+def _tell_nameless(store: Store, why: str) -> None:
+    if not _leaving:  # then it was ours to remove
+        log.warning(
+            "the store %s: %s; its processes count on together, new ones don't find it",
+            store.path,
+            why,
+        )
+
+
+on("private", _tell_private)
+on("nameless", _tell_nameless)
 runfiles.at_end(_leave)
 os.register_at_fork(after_in_child=_announce)

@@ -12,8 +12,10 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import secrets
 import shlex
+import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +29,7 @@ from ._native import (
     claim,
     filesystem,
     format_store,
+    is_attached,
 )
 
 log = logging.getLogger("mpmetrics")
@@ -44,6 +47,7 @@ _KINDS = {
 }
 GIVEN_TO = "MPMETRICS_STORE_USER"  # whom `mpmetrics run --user` gave the store to; root obeys it
 _MAKING = 60  # seconds that making a store may take
+_PIECE = 1 << 20  # bytes that are copied at a time
 
 
 def join(path: str, persist: bool, max_series: int) -> Store:
@@ -53,6 +57,7 @@ def join(path: str, persist: bool, max_series: int) -> Store:
     One that no living process has starts afresh, unless `persist`. One of another layout is renamed
     to PATH.old, if nobody has it. Raises StoreError or OSError, saying why, if it can't be used.
     """
+    _sweep(path)
     for _ in range(_TRIES):
         try:
             store = _try(path, persist, max_series)
@@ -110,10 +115,40 @@ def check_filesystem(fd: int, path: str) -> None:
 def mapped(fd: int, path: str, *, read_only: bool = False) -> Store:
     """The store in this file. Raises StoreError, saying what the file is and what to do, if none;
     StoreLayoutError if it is a store of other versions."""
-    what_to_do = f"stop who uses it, then: mpmetrics remove {shlex.quote(path)}"
     check_filesystem(fd, path)
-    try:
+    with _in_words(fd, path):
         return Store(fd, path, read_only)
+
+
+def as_left(path: str) -> Store | None:
+    """
+    A copy of the store at `path` as its processes left it.
+
+    None if some process has it, since cells that move can't be copied, or if it is none of this
+    layout. The file is read and never mapped: who truncates it meanwhile makes an error, and no
+    SIGBUS. Raises StoreError or OSError if it is no plain file, can't be read, or is damaged.
+    """
+    with open(open_plain(path, os.O_RDONLY), "rb") as source:
+        check_filesystem(source.fileno(), path)
+        if source.peek(len(_MAGIC))[: len(_MAGIC)] != _MAGIC or is_attached(source.fileno()):
+            return None
+        with open(os.memfd_create("mpmetrics-copy", os.MFD_CLOEXEC), "wb") as copy:
+            shutil.copyfileobj(source, copy, _PIECE)
+            copy.flush()
+            # Somebody may have come meanwhile. (Who came and left again isn't seen: it must go on
+            # with the old numbers, and its whole life be shorter than this copying.)
+            if is_attached(source.fileno()):
+                return None
+            with _in_words(copy.fileno(), path):
+                return Store(copy.fileno())
+
+
+@contextlib.contextmanager
+def _in_words(fd: int, path: str) -> Iterator[None]:
+    """What the core says of this file, as an error that names the path and what to do."""
+    what_to_do = f"stop who uses it, then: mpmetrics remove {shlex.quote(path)}"
+    try:
+        yield
     except StoreLayoutError as error:
         begin = os.pread(fd, len(_MAGIC), 0)
         if begin == _MAGIC:
@@ -146,15 +181,17 @@ def opened(path: str) -> Iterator[int]:
     try:
         status = os.fstat(fd)
         if status.st_uid not in _trusted(status):
-            raise StoreError(
-                errno.EPERM,
-                f"belongs to user {status.st_uid}, this process is user {os.geteuid()}: name a "
-                "path of its own, or give it the store by `mpmetrics run --user`",
-                path,
-            )
+            raise StoreError(errno.EPERM, _not_ours(status), path)
         yield fd
     finally:
         os.close(fd)
+
+
+def _not_ours(status: os.stat_result) -> str:
+    return (
+        f"belongs to user {status.st_uid}, this process is user {os.geteuid()}: run it as that "
+        "user, name a path of its own, or give it the store by `mpmetrics run --user` or `--group`"
+    )
 
 
 def _trusted(status: os.stat_result) -> set[int]:
@@ -172,10 +209,14 @@ def open_plain(path: str, flags: int) -> int:
 
     Raises StoreError, saying what it is and what to do, or OSError if it can't be opened."""
     # Looked at first for the words; a path that changes meanwhile is caught below.
-    kind = _kind(os.stat(path, follow_symlinks=False).st_mode)
+    status = os.stat(path, follow_symlinks=False)
+    kind = _kind(status.st_mode)
     if kind is not None:
         raise StoreError(errno.EINVAL, f"{kind}, and no store: name another path", path)
-    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except PermissionError as error:
+        raise StoreError(errno.EACCES, _not_ours(status), path) from error
     mode = os.fstat(fd).st_mode
     if _kind(mode) is None and not mode & 0o007:
         return fd
@@ -233,7 +274,11 @@ def make(path: str, max_series: int, *, over: bool = False) -> Store:
 
 def make_unnamed(max_series: int) -> Store:
     """A store without a name: for this process and its forks alone."""
-    return in_memfd(lambda fd: _lay_out(fd, None, max_series))
+    try:
+        return in_memfd(lambda fd: _lay_out(fd, None, max_series))
+    except StoreError as error:
+        log.debug("no file may have a byte here, so its pages are nobody's: %s", error)
+        return in_memfd(lambda fd: _lay_out_fileless(fd, max_series))
 
 
 def _lay_out(fd: int, path: str | None, max_series: int) -> Store:
@@ -241,6 +286,12 @@ def _lay_out(fd: int, path: str | None, max_series: int) -> Store:
         check_filesystem(fd, path)
     format_store(fd, max_series)
     store = Store(fd, path)
+    store.attach()
+    return store
+
+
+def _lay_out_fileless(fd: int, max_series: int) -> Store:
+    store = Store.fileless(fd, max_series)
     store.attach()
     return store
 
@@ -269,23 +320,21 @@ def make_whole(path: str, lay_out: Callable[[int], T], *, over: bool = False) ->
             os.unlink(temporary)
 
 
+def _sweep(path: str) -> None:
+    """Removes what those left who were killed while they made a store for this path."""
+    folder, name = os.path.split(path)
+    left = re.compile(re.escape(name) + r"\.[0-9a-f]{16}\.new")
+    with contextlib.suppress(OSError):
+        for each in os.listdir(folder or "."):
+            if left.fullmatch(each):
+                remove_if_unused(os.path.join(folder, each))
+
+
 def in_memfd(lay_out: Callable[[int], T]) -> T:
     """What `lay_out` makes in a file without a name."""
     fd = os.memfd_create("mpmetrics", os.MFD_CLOEXEC)
     try:
         return lay_out(fd)
-    finally:
-        os.close(fd)
-
-
-def copy_unnamed(path: str) -> Store:
-    """A copy of the store at `path`, to look at without changing anything there."""
-    fd = os.memfd_create("mpmetrics-copy", os.MFD_CLOEXEC)
-    try:
-        with open(path, "rb", buffering=0) as source:
-            while piece := source.read(1 << 20):
-                os.write(fd, piece)
-        return Store(fd)
     finally:
         os.close(fd)
 

@@ -1,14 +1,18 @@
-"""What tests and libraries read through `_value`, `_sum`, `_count` and `_buckets` of a metric.
+"""What tests and libraries read through `_value`, `_sum`, `_count`, `_buckets` and `_metrics`.
 
-prometheus_client's classes keep their numbers in objects with `get`; so many tests read them that
-these are as good as public. Ours read the store: what all processes have counted.
+prometheus_client's classes keep their numbers in objects with `get`, and children in a dictionary;
+so many tests use them that these are as good as public. Ours read the store, what all processes
+have counted, and change it for all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from prometheus_client.samples import Sample
+
+M = TypeVar("M")
 
 
 class Value:
@@ -25,6 +29,21 @@ class Value:
         return samples[self._nth].value if self._nth < len(samples) else 0.0
 
 
+class Settable(Value):
+    """A number that can be set, too: that of a counter or a gauge."""
+
+    def __init__(
+        self,
+        collect: Callable[[], list[Sample]],
+        suffix: str,
+        set: Callable[[float], None],
+        inc: Callable[[float], None],
+    ) -> None:
+        super().__init__(collect, suffix)
+        self.set = set
+        self.inc = inc
+
+
 class Bucket(Value):
     """What one bucket of a histogram holds, without those below it."""
 
@@ -32,3 +51,28 @@ class Bucket(Value):
         """The number of observations."""
         below = Value(self._collect, self._suffix, self._nth - 1).get() if self._nth else 0.0
         return super().get() - below
+
+
+class Children(dict[tuple[str, ...], M]):
+    """A metric's children by their label values, as they were; what is deleted here is removed."""
+
+    def __init__(
+        self, children: Iterable[tuple[tuple[str, ...], M]], remove: Callable[..., None]
+    ) -> None:
+        super().__init__(children)
+        self._remove = remove
+
+    def __delitem__(self, labelvalues: tuple[str, ...]) -> None:
+        super().__delitem__(labelvalues)
+        self._remove(*labelvalues)
+
+    def pop(self, labelvalues: tuple[str, ...], *default: Any) -> Any:
+        """The child, removed; or the default."""
+        if labelvalues in self:
+            self._remove(*labelvalues)
+        return super().pop(labelvalues, *default)
+
+    def clear(self) -> None:
+        """Removes all of them."""
+        for labelvalues in list(self):
+            del self[labelvalues]

@@ -6,7 +6,7 @@ import os
 
 import pytest
 from tests.programs import run
-from tests.proof import record
+from tests.proved import record
 
 WORKERS = int(os.environ.get("MPM_SOAK_WORKERS", "500"))
 FEW = 100

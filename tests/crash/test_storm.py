@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.crash.storm_board import KINDS, WORKERS
 from tests.programs import run
-from tests.proof import record
+from tests.proved import record
 
 KILLS = int(os.environ.get("MPM_STORM_KILLS", "40"))
 SEED = int(os.environ.get("MPM_STORM_SEED") or random.randrange(1 << 30))

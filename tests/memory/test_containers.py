@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from mpmetrics import containers
 from mpmetrics.heap import Heap
 from mpmetrics.types import Box, Dict, List, Object
 
@@ -425,8 +424,7 @@ def test_killed_while_changing():
     table, values = Box[Dict](heap), Box[List](heap)
     ctx = multiprocessing.get_context("fork")
     rng = random.Random(4)
-    kills = 60
-    for _ in range(kills):
+    for _ in range(60):
         ready = ctx.Event()
         child = ctx.Process(target=change_for_ever, args=(table, values, ready))
         child.start()
@@ -441,17 +439,15 @@ def test_killed_while_changing():
 
     table["a"] = values[0]
     values.append(0)
-    # Each of two boxes and their contents; and what a kill lost between `malloc` and its naming,
-    # one block at the most.
-    assert 4 <= heap.statistics().blocks <= 4 + kills
+    assert 4 == heap.statistics().blocks  # each of two boxes and its contents: none was lost
 
 
 class Killed(BaseException):
     """What a kill is, for a test in one process."""
 
 
-# What `_store` does, one after the other, is: drop, malloc, name, write, commit, drop.
-STEPS = ["begun", "named", "written", "committed", "freed"]
+# What `_store` does, one after the other, is: link, fill, commit, unlink.
+STEPS = ["begun", "linked", "filled", "committed", "freed"]
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -461,17 +457,14 @@ def test_killed_at_each_step(step, heap):
     assert 2 == heap.statistics().blocks
     pid = os.fork()
     if pid == 0:
-        die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # noqa: E731
-        if step == "begun":
-            table._heap = _Dying(heap, die)
-        else:
-            table._words = _Words(table._words, step, die)
+        dying = _Dying(heap, table._changes, step)
+        table._heap, table._changes = dying, dying
         table["a"] = 2
         os._exit(1)
     _, status = os.waitpid(pid, 0)
     assert signal.SIGKILL == os.WTERMSIG(status)
 
-    assert {"a": 1 if step in ("begun", "named", "written") else 2} == table
+    assert {"a": 1 if step in ("begun", "linked", "filled") else 2} == table
     table["b"] = 3
     table["c"] = 4
     assert 2 == heap.statistics().blocks
@@ -480,26 +473,33 @@ def test_killed_at_each_step(step, heap):
 
 
 class _Dying:
-    def __init__(self, heap: Heap, die: Any) -> None:
-        self.malloc = die
+    """A Dict's heap, and the word of its changes, in a process that is killed after that step."""
 
+    def __init__(self, heap: Heap, changes: Any, step: str) -> None:
+        self._heap, self._word, self._step = heap, changes, step
+        self._linked = heap._linked
+        self._committed = False
 
-class _Words:
-    """The words of a Dict; a process dies before or after it stores one of them."""
+    def _done(self, step: str) -> None:
+        if step == self._step:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-    def __init__(self, words: Any, step: str, die: Any) -> None:
-        self._words, self._step, self._die = words, step, die
+    def _link(self, link: memoryview, size: int) -> memoryview:
+        self._done("begun")
+        block = self._heap._link(link, size)
+        self._done("linked")
+        return block
 
-    def __getitem__(self, index: Any) -> Any:
-        return self._words[index]
+    def _unlink(self, link: memoryview) -> None:
+        self._heap._unlink(link)
+        if self._committed:
+            self._done("freed")
+
+    def __getitem__(self, index: int) -> int:
+        return self._word[index]
 
     def __setitem__(self, index: int, value: int) -> None:
-        if index == 0 and self._step == "written":
-            self._die()
-        if index in containers._SLOTS and value == 0 and self._step == "freed":
-            self._die()
-        self._words[index] = value
-        if index in containers._SLOTS and value and self._step == "named":
-            self._die()
-        if index == 0 and self._step == "committed":
-            self._die()
+        self._done("filled")
+        self._word[index] = value
+        self._committed = True
+        self._done("committed")

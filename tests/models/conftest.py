@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from tests.proof import record
+from tests.proved import record
 
 from .explorer import judged
 

@@ -6,12 +6,10 @@ WRITE_SERVERS=1 python -m pytest tests/servers
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from tests.servers.table import PAGE, filled, read
-
-_proved: dict[str, str] = {}
+from tests.servers.table import TABLE
 
 
 @pytest.fixture(autouse=True)
@@ -25,14 +23,11 @@ def proved(request: pytest.FixtureRequest) -> Callable[[str], None]:
     model_id = request.node.callspec.id
 
     def note(result: str) -> None:
-        _proved[model_id] = result
+        TABLE.proved[model_id] = result
 
     return note
 
 
-def pytest_sessionfinish(session: pytest.Session) -> Iterator[None] | None:
-    if os.environ.get("WRITE_SERVERS") and _proved:
-        text = PAGE.read_text()
-        known = {row: cells[-1] for row, cells in read(text).items()}
-        PAGE.write_text(filled(text, {**known, **_proved}))
-    return None
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if os.environ.get("WRITE_SERVERS"):
+        TABLE.write()

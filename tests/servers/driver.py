@@ -110,6 +110,8 @@ def command_of(model: Model, port: int, folder: Path) -> tuple[list[str], dict[s
 class Served:
     """A server that runs, and how many requests it has answered."""
 
+    work_path = "/work"
+
     def __init__(self, child: Child, port: int, folder: Path) -> None:
         self.child = child
         self.port = port
@@ -142,7 +144,7 @@ class Served:
     def work(self, requests: int) -> set[int]:
         """So many requests, each answered; the workers that answered them."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            by = {pid for pid, _ in pool.map(self.get, ["/work"] * requests)}
+            by = {pid for pid, _ in pool.map(self.get, [self.work_path] * requests)}
         self.answered += requests
         return by
 
@@ -204,7 +206,7 @@ def is_ours(pid: int, child: Child) -> bool:
 
 
 @contextmanager
-def serving(model: Model, folder: Path) -> Iterator[Served]:
+def serving(model: Model, folder: Path, kind: type[Served] = Served) -> Iterator[Served]:
     """The server, until the end of the block; then it ends by itself, and with status 0."""
     port = free_port()
     shutil.copy(Path(__file__).with_name("app.py"), folder / "app.py")
@@ -213,7 +215,7 @@ def serving(model: Model, folder: Path) -> Iterator[Served]:
     words, env = command_of(model, port, folder)
     here = ["sh", "-c", 'cd "$0" && exec "$@"', str(folder), *words]
     with Child(here, log=folder / "log", env=env) as child:
-        served = Served(child, port, folder)
+        served = kind(child, port, folder)
         served.wait_ready()
         yield served
         if child.is_running():

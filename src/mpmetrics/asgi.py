@@ -1,0 +1,3 @@
+"""prometheus_client.asgi, ours."""
+
+from . import make_asgi_app as make_asgi_app

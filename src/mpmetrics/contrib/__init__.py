@@ -1,0 +1,1 @@
+"""Frameworks for which a line of configuration isn't enough, a file each; nothing imports them."""

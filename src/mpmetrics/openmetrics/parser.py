@@ -1,0 +1,3 @@
+"""prometheus_client.openmetrics.parser, its own."""
+
+from prometheus_client.openmetrics.parser import *  # noqa: F403
