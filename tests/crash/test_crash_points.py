@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.programs import ROOT, run
-from tests.proof import record
+from tests.proved import record
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("crash_points", "nothing_left")]
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 from tests.crash.test_storm import problems, storm
 from tests.programs import ROOT
-from tests.proof import record
+from tests.proved import record
 
 KILLS = 300
 NAMES = sorted(

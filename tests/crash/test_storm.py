@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.crash.storm_board import KINDS, WORKERS
 from tests.programs import run
-from tests.proof import record
+from tests.proved import record
 
 KILLS = int(os.environ.get("MPM_STORM_KILLS", "40"))
 SEED = int(os.environ.get("MPM_STORM_SEED") or random.randrange(1 << 30))
@@ -78,7 +78,7 @@ def test_storm(tmp_path, nothing_left):
     )
     record(
         "scrape",
-        row="the longest scrape of that storm, on two cores that nine processes fight over",
+        row=f"the longest scrape of that storm, {WORKERS + 2} processes on {os.cpu_count()} cores",
         seen=f"{outcome['longest scrape'] * 1000:.0f} ms; with every worker stopped where it was "
         f"({outcome['looks at rest']} times) {outcome['longest scrape at rest'] * 1000:.0f} ms",
         command="make crash",

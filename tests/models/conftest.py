@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from tests.proof import record
+from tests.proved import record
 
 from .explorer import judged
 
@@ -17,8 +17,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         record(
             "models",
             row="every interleaving, kill and reordering of the protocols' models",
-            seen=f"{len(right)} models hold in all their {sum(r.states for r in right):,} states "
-            f"and {sum(r.steps for r in right):,} steps between them; "
-            f"{len(judged) - len(right)} mistakes, each with a counterexample",
+            seen=f"no counterexample in {sum(result.states for result in right):,} states and "
+            f"{sum(result.steps for result in right):,} steps between them; one for each of "
+            f"{len(judged) - len(right)} mistakes",
             command="make models",
         )
