@@ -75,8 +75,16 @@ $(VENV)/.others: pyproject.toml | $(VENV)/.made
 	@touch $@
 
 # All of the C, since an editable install isn't rebuilt on import (pyproject.toml).
-$(VENV)/.dev: pyproject.toml $(C_SOURCES) $(VENV)/.build $(VENV)/.others
-	$(HERE) $(CHECKED) $(PIP) install --no-build-isolation --editable '.[test,servers,frameworks]'
+$(VENV)/.package: pyproject.toml $(C_SOURCES) $(VENV)/.build
+	$(HERE) $(CHECKED) $(PIP) install --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.package $(VENV)/.others
+	@touch $@
+
+# Before all that only the tests need: whoever wants the demo is new here.
+$(VENV)/.demo: pyproject.toml $(VENV)/.package
+	$(PIP) install $(call requirements,demo)
 	@touch $@
 
 $(VENV)/.lint: pyproject.toml $(VENV)/.dev
@@ -213,7 +221,7 @@ bench: build/wheel/.made
 	$(call install-wheel,build/venv-bench,$(BIN)/python,build/wheel,bench)
 	build/venv-bench/bin/python -m benchmarks $(ARGS)
 
-demo: dev
+demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py $(if $(SECONDS),--seconds $(SECONDS))
 
 clean:
