@@ -217,6 +217,7 @@ def serving(model: Model, folder: Path, kind: type[Served] = Served) -> Iterator
     with Child(here, log=folder / "log", env=env) as child:
         served = kind(child, port, folder)
         served.wait_ready()
+        served.settle()  # else the first worker may be done before the second has started
         yield served
         if child.is_running():
             os.kill(child.pid, model.stop)
