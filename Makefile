@@ -11,7 +11,7 @@ PARALLEL ?= -n $(shell expr $(JOBS) + 1) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help dev test test-all models test-c asan tsan fuzz crash mutants lint format bench demo clean
+.PHONY: help dev test test-all models test-c asan asan-python tsan fuzz crash mutants lint format bench demo clean
 
 help:
 	@echo 'make dev        an editable install in $(VENV), of $(PYTHON)  (PYTHON=python3.12 VENV=... for another)'
@@ -21,6 +21,7 @@ help:
 	@echo 'make test-c     the tests of the C core, release flags      (CC=clang: by another compiler)'
 	@echo 'make asan       the same under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make tsan       the same under ThreadSanitizer'
+	@echo 'make asan-python   the Python tests with the extension under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make fuzz       hostile stores, by libFuzzer (clang)        (SECONDS=60 long, or RUNS=20000 inputs, always the same)'
 	@echo 'make crash      release flags with crash points: the C tests, then tests/crash, the storm and the soak in full'
 	@echo 'make mutants    the core with deliberate mistakes, each of which the storm must see'
@@ -41,6 +42,7 @@ PY_SOURCES = $(shell find src/mpmetrics -name '*.py' -o -name '*.pyi' -o -name p
 # the environment, since the pip of Debian 12 has no -C.
 CHECKED := SKBUILD_CMAKE_DEFINE='MPM_CHECK=1'
 CRASHING := SKBUILD_CMAKE_DEFINE='MPM_CHECK=2;MPM_CRASH_POINTS=ON' SKBUILD_BUILD_DIR=build/crash-wheel-objects
+SANITIZED := SKBUILD_CMAKE_DEFINE='MPM_CHECK=2;MPM_SANITIZE=address' SKBUILD_BUILD_DIR=build/asan-wheel-objects SKBUILD_INSTALL_STRIP=false
 MUTATING := SKBUILD_CMAKE_DEFINE='MPM_CHECK=2;MPM_CRASH_POINTS=ON;MPM_MUTANTS=ON' SKBUILD_BUILD_DIR=build/mutants-wheel-objects
 # Its bin/ comes first, for cmake and ninja.
 HERE := PATH="$(BIN):$$PATH"
@@ -111,6 +113,11 @@ build/crash-wheel/.made: pyproject.toml $(C_SOURCES) $(PY_SOURCES) $(VENV)/.buil
 	$(HERE) $(CRASHING) $(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/crash-wheel .
 	@touch $@
 
+build/asan-wheel/.made: pyproject.toml $(C_SOURCES) $(PY_SOURCES) $(VENV)/.build
+	rm -rf build/asan-wheel
+	$(HERE) CC='$(CC)' $(SANITIZED) $(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/asan-wheel .
+	@touch $@
+
 build/mutants-wheel/.made: pyproject.toml $(C_SOURCES) $(PY_SOURCES) $(VENV)/.build
 	rm -rf build/mutants-wheel
 	$(HERE) $(MUTATING) $(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/mutants-wheel .
@@ -164,6 +171,27 @@ asan: $(VENV)/.build
 
 tsan: $(VENV)/.build
 	$(call run-c,$(FIXED))
+
+# The extension under both sanitizers, of which Python itself knows nothing.
+# What they say goes to files: a test may swallow what a process of it writes.
+SANITIZED_ENV = LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) PYTHONMALLOC=malloc \
+    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:log_path=$(CURDIR)/build/asan-python/report \
+    UBSAN_OPTIONS=print_stacktrace=1:log_path=$(CURDIR)/build/asan-python/report
+# Without what only reads files or times things.
+SANITIZED_TESTS = tests/memory tests/concurrency tests/crash tests/differential \
+    $(filter-out $(addprefix tests/test_,benchmarks.py compatibility.py containers.py demo.py docs.py native_lint.py \
+    prometheus.py tables.py types.py),$(wildcard tests/test_*.py)) tests/test_types.py
+asan-python: CC = gcc
+asan-python: build/asan-wheel/.made
+	$(call install-wheel,build/venv-asan,$(BIN)/python,build/asan-wheel,test)
+	rm -rf build/asan-python
+	mkdir -p build/asan-python
+	$(SANITIZED_ENV) build/venv-asan/bin/python -m pytest $(PARALLEL) $(LONG) -rs $(SANITIZED_TESTS) $(ARGS) \
+	    --junit-xml=build/asan-python/junit.xml
+	@if ls build/asan-python/report.* 2>/dev/null; then cat build/asan-python/report.* | head -200; exit 1; fi
+	@$(BIN)/python tests/proved.py asan-python 'Python tests of the extension under ASan and UBSan' \
+	    "$$(sed -n 's/.*errors="0" failures="0" skipped="[0-9]*" tests="\([0-9]*\)".*/\1/p' build/asan-python/junit.xml | head -1) tests, no report" \
+	    'make asan-python'
 
 # What it finds is written to build/fuzz/; once mended, it is kept under a name
 # that says what it was in native/tests/corpus/, which test_hostile runs.

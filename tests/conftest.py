@@ -12,12 +12,17 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import pytest
+from tests import sanitized
 from tests.programs import started
 
 METHODS = ("fork", "forkserver", "spawn")
 MADE_UP = Path(f"/dev/shm/mpmetrics-{os.geteuid()}")  # where stores without a name are made
 ATTACHED = 1 << 61  # the byte that whoever uses a store has locked (native/core.h)
 PATIENCE = 10.0  # seconds
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    sanitized.skip_what_cannot(items)
 
 
 @pytest.fixture(params=METHODS)

@@ -286,9 +286,13 @@ def under_address_limit() -> list[int]:
     return [heap.size, 0]
 
 
-def test_limits():
-    """Limits on files and addresses are MemoryErrors, and no signals."""
+def test_limit_on_files():
+    """A limit on files is a MemoryError, and no signal."""
     assert 5 < run("tests.test_heap:under_file_limit") < 11
+
+
+def test_limit_on_addresses():
+    """So is one on addresses."""
     size, refused = run("tests.test_heap:under_address_limit")
     assert (1 << 20) <= size < (1 << 30)
     assert -1 == refused

@@ -13,6 +13,7 @@ from fractions import Fraction
 import prometheus_client
 import pytest
 from prometheus_client.openmetrics import exposition as openmetrics
+from tests.programs import environment
 
 import mpmetrics
 from mpmetrics import Counter, Enum, Gauge, Histogram, Info, Summary, exposition
@@ -47,10 +48,10 @@ def touch(metric):
             metric.state("off")
 
 
-def in_fresh_interpreter(code, **environment):
+def in_fresh_interpreter(code, **variables):
     """What the code prints in an interpreter of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment(**variables)
     )
     assert not done.returncode, done.stderr
     return done.stdout

@@ -8,6 +8,7 @@ import weakref
 
 import prometheus_client
 import pytest
+from tests.programs import environment
 
 import mpmetrics
 from mpmetrics import Counter, Gauge
@@ -26,13 +27,13 @@ def run(tmp_path):
     """Runs code in a fresh interpreter that can import `declaring`; gives the words it prints."""
     (tmp_path / "declaring.py").write_text(MODULE)
 
-    def run(code, **environment):
+    def run(code, **variables):
         done = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(code)],
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            env=environment,
+            env=environment(**variables),
         )
         assert not done.returncode, done.stderr
         assert not done.stderr

@@ -1,0 +1,33 @@
+"""What can't be tested under `make asan-python`, each with its reason."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import settings
+
+IS_SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
+
+_ADDRESSES = "AddressSanitizer itself reserves terabytes of addresses, so RLIMIT_AS can't be small"
+
+# By what the test's id begins with.
+CANNOT = {
+    "tests/test_heap.py::test_limit_on_addresses": _ADDRESSES,
+    "tests/test_deploy.py::test_limited_addresses": _ADDRESSES,
+    "tests/crash/test_memory_full.py::test_little_address_space": _ADDRESSES,
+    "tests/crash/test_memory_full.py::test_store_that_cannot_be_mapped": _ADDRESSES,
+    "tests/crash/test_memory_full.py::test_addresses_run_out": _ADDRESSES,
+}
+
+
+if IS_SANITIZED:  # before a test module is imported: an example may take its time
+    settings.register_profile("sanitized", deadline=None)
+    settings.load_profile("sanitized")
+
+
+def skip_what_cannot(items: list[pytest.Item]) -> None:
+    for item in items if IS_SANITIZED else ():
+        for beginning, reason in CANNOT.items():
+            if item.nodeid.startswith(beginning):
+                item.add_marker(pytest.mark.skip(reason=reason))
