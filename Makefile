@@ -219,7 +219,7 @@ crash: build/crash-wheel/.made
 	$(call run-c)
 	$(call install-wheel,build/venv-crash,$(BIN)/python,build/crash-wheel,test)
 	MPM_BUILT_FOR='crash points' MPM_PROOF=1 MPM_STORM_KILLS=2000 MPM_SOAK_WORKERS=10000 \
-	    build/venv-crash/bin/python -m pytest $(LONG) $(or $(ARGS),tests/crash)
+	    build/venv-crash/bin/python -m pytest $(PARALLEL) $(LONG) $(or $(ARGS),tests/crash)
 
 mutants: build/mutants-wheel/.made
 	$(call install-wheel,build/venv-mutants,$(BIN)/python,build/mutants-wheel,test)

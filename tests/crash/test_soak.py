@@ -41,7 +41,8 @@ def test_one_after_the_other(tmp_path, nothing_left):
         row=f"workers one after the other, half of them killed: as after the first {FEW}",
         seen=f"{WORKERS:,} workers; {last['used_bytes']:,} bytes in {last['blocks']} blocks, "
         f"{last['processes'] + last['free_shards']} shards, {last['series']} series before and "
-        f"after; a scrape {before['scrape'] * 1e6:.0f} and {after['scrape'] * 1e6:.0f} µs; memory "
-        f"of the scraping process {(after['resident'] - before['resident']) / 1024:+.0f} KiB",
+        f"after; a scrape costs {before['scrape'] * 1e6:.0f} and {after['scrape'] * 1e6:.0f} µs of "
+        f"a core; memory of the scraping process "
+        f"{(after['resident'] - before['resident']) / 1024:+.0f} KiB",
         command="make crash",
     )
