@@ -11,7 +11,7 @@ PARALLEL ?= -n $(shell expr $(JOBS) + 1) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help dev test test-all models test-c asan asan-python tsan fuzz crash mutants lint format bench demo clean
+.PHONY: help dev test test-all models test-c asan asan-python tsan arm64 musl fuzz crash mutants lint format bench demo clean
 
 help:
 	@echo 'make dev        an editable install in $(VENV), of $(PYTHON)  (PYTHON=python3.12 VENV=... for another)'
@@ -21,6 +21,7 @@ help:
 	@echo 'make test-c     the tests of the C core, release flags      (CC=clang: by another compiler)'
 	@echo 'make asan       the same under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make tsan       the same under ThreadSanitizer'
+	@echo 'make arm64      the tests of the C core on arm64, by qemu-user; make musl: against musl'
 	@echo 'make asan-python   the Python tests with the extension under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make fuzz       hostile stores, by libFuzzer (clang)        (SECONDS=60 long, or RUNS=20000 inputs, always the same)'
 	@echo 'make crash      release flags with crash points: the C tests, then tests/crash, the storm and the soak in full'
@@ -172,6 +173,22 @@ asan: $(VENV)/.build
 
 tsan: $(VENV)/.build
 	$(call run-c,$(FIXED))
+
+# $(call note-c,ROW): how many of the tests, and what they say that they can't test here.
+note-c = @$(BIN)/python tests/proved.py $@ '$(1)' "$$(ls $(DIR)/test_* | grep -c '/test_[a-z]*$$') programs, all passed" 'make $@'
+
+arm64: CC = cc
+arm64: $(VENV)/.build
+	$(call need,command -v aarch64-linux-gnu-gcc qemu-aarch64,no compiler for arm64$(,) or no qemu. On Debian and Ubuntu: apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
+	$(call run-c)
+	@grep -h '^not tested here\|ptrace is refused' build/arm64/Testing/Temporary/LastTest.log | sort | uniq -c
+	$(call note-c,C tests on arm64$(,) under qemu-user: without ptrace and MADV_DONTFORK)
+
+musl: CC = cc
+musl: $(VENV)/.build
+	$(call need,command -v musl-gcc,there is no musl. On Debian and Ubuntu: apt-get install musl-tools)
+	$(call run-c)
+	$(call note-c,C tests with musl)
 
 # The extension under both sanitizers, of which Python itself knows nothing.
 # What they say goes to files: a test may swallow what a process of it writes.

@@ -207,7 +207,7 @@ bool mpm_heap_is_valid(mpm_heap *h);
  * Read on every update; written only by mpm_epoch. */
 extern const uint64_t *mpm_epoch_word;
 
-/* [any process, once] Maps the epoch's page; before anything else here. */
+/* [any process, once] Makes the epoch's word; before anything else here. */
 mpm_status mpm_epoch_start(void);
 /* [any process] The number of this process's epoch, after a fork a new one. */
 uint64_t mpm_epoch(void);

@@ -19,31 +19,29 @@
 static const uint64_t before_start = 0;
 const uint64_t *mpm_epoch_word = &before_start;
 
-static uint64_t *epoch_page; /* the kernel zeroes it in a child */
+static uint64_t *epoch_word; /* zeroed in a child */
 static uint64_t last_epoch;
 
 mpm_status
 mpm_epoch_start(void)
 {
-    void *page;
-    if (epoch_page != NULL)
+    if (epoch_word != NULL)
         return MPM_OK;
-    mpm_status status = mpm_sys_fork_page(&page);
+    mpm_status status = mpm_sys_fork_word(&epoch_word);
     if (status != MPM_OK)
         return status;
-    epoch_page = page;
-    *epoch_page = ++last_epoch;
-    mpm_epoch_word = epoch_page;
+    *epoch_word = ++last_epoch;
+    mpm_epoch_word = epoch_word;
     return MPM_OK;
 }
 
 uint64_t
 mpm_epoch(void)
 {
-    mpm_check(epoch_page != NULL);
-    if (*epoch_page == 0)
-        *epoch_page = MPM_MUTANT("fork.unseen") ? last_epoch : ++last_epoch;
-    return *epoch_page;
+    mpm_check(epoch_word != NULL);
+    if (*epoch_word == 0)
+        *epoch_word = MPM_MUTANT("fork.unseen") ? last_epoch : ++last_epoch;
+    return *epoch_word;
 }
 
 void

@@ -6,6 +6,7 @@
  * that description: exactly as long as the address space that could write. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -247,19 +248,33 @@ mpm_sys_unmap(void *address, uint64_t bytes)
     munmap(address, bytes);
 }
 
+static uint64_t *fork_word;
+
+/* For fork() where the kernel won't: qemu-user before 8 ignores the advice, and
+ * Linux before 4.14 doesn't know it.  Elsewhere the word is 0 by now. */
+static void
+wipe_fork_word(void)
+{
+    if (*fork_word != 0)
+        *fork_word = 0;
+}
+
 mpm_status
-mpm_sys_fork_page(void **page)
+mpm_sys_fork_word(uint64_t **word)
 {
     size_t bytes = (size_t)sysconf(_SC_PAGESIZE);
     void *a = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (a == MAP_FAILED)
         return MPM_ESYSTEM;
-    if (madvise(a, bytes, MADV_WIPEONFORK) != 0) {
+    fork_word = a;
+    /* The kernel alone also sees a raw clone. */
+    if ((madvise(a, bytes, MADV_WIPEONFORK) != 0 && errno != EINVAL) ||
+        pthread_atfork(NULL, NULL, wipe_fork_word) != 0) {
         munmap(a, bytes);
         return MPM_ESYSTEM;
     }
-    *page = a;
+    *word = a;
     return MPM_OK;
 }
 

@@ -39,8 +39,8 @@ void mpm_sys_unpin(void *pin);
 /* [any process] Does somebody else hold a lock on that byte? */
 mpm_status mpm_sys_is_locked(int fd, uint64_t byte, bool *locked);
 mpm_status mpm_sys_try_lock(int fd, uint64_t byte, bool posix, bool *locked);
-/* [any process] A page that the kernel zeroes in a child. */
-mpm_status mpm_sys_fork_page(void **page);
+/* [any process, once] A word that is zeroed in a child, before it can look. */
+mpm_status mpm_sys_fork_word(uint64_t **word);
 uint64_t mpm_sys_pid(void);
 
 #endif

@@ -90,6 +90,23 @@ await(pid_t pid)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
+/* An emulator may lack what a test is about: then it says so by name.  True:
+ * go on. */
+static inline bool
+can_test(bool able, const char *what, const char *why)
+{
+    if (!able)
+        printf("not tested here: %s: %s\n", what, why);
+    return able;
+}
+
+/* Slow, too: for how often something is tried. */
+static inline bool
+is_emulated(void)
+{
+    return getenv("MPM_EMULATED") != NULL;
+}
+
 static inline uint64_t
 seed_of(int argc, char **argv)
 {

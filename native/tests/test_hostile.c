@@ -11,7 +11,7 @@
 
 #include "hostile.h"
 
-#define ROUNDS (SANITIZED ? 2000 : 10000)
+#define ROUNDS (is_emulated() ? 500 : SANITIZED ? 2000 : 10000)
 
 /* ---- past finds ---------------------------------------------------------- */
 
