@@ -11,12 +11,13 @@ PARALLEL ?= -n $(shell expr $(JOBS) + 1) --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help dev test test-all test-c asan asan-python tsan arm64 musl fuzz crash mutants lint format bench demo clean
+.PHONY: help dev test test-all models test-c asan asan-python tsan arm64 musl fuzz crash mutants lint format bench demo clean
 
 help:
 	@echo 'make dev        an editable install in $(VENV), of $(PYTHON)  (PYTHON=python3.12 VENV=... for another)'
 	@echo 'make test       the Python tests                    (ARGS="-k counter -x" goes to pytest)'
 	@echo 'make test-all   one wheel, tested by every CPython >= 3.11 found; make test-3.12 for one of them'
+	@echo 'make models     the exhaustive models of tests/models alone'
 	@echo 'make test-c     the tests of the C core, release flags      (CC=clang: by another compiler)'
 	@echo 'make asan       the same under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make tsan       the same under ThreadSanitizer'
@@ -77,8 +78,16 @@ $(VENV)/.others: pyproject.toml | $(VENV)/.made
 	@touch $@
 
 # All of the C, since an editable install isn't rebuilt on import (pyproject.toml).
-$(VENV)/.dev: pyproject.toml $(C_SOURCES) $(VENV)/.build $(VENV)/.others
-	$(HERE) $(CHECKED) $(PIP) install --no-build-isolation --editable '.[test,servers,frameworks]'
+$(VENV)/.package: pyproject.toml $(C_SOURCES) $(VENV)/.build
+	$(HERE) $(CHECKED) $(PIP) install --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.package $(VENV)/.others
+	@touch $@
+
+# Before all that only the tests need: whoever wants the demo is new here.
+$(VENV)/.demo: pyproject.toml $(VENV)/.package
+	$(PIP) install $(call requirements,demo)
 	@touch $@
 
 $(VENV)/.lint: pyproject.toml $(VENV)/.dev
@@ -91,6 +100,9 @@ dev: $(VENV)/.dev
 
 test: dev
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+models: dev
+	MPM_PROOF=1 $(BIN)/python -m pytest tests/models
 
 build/wheel/.made: pyproject.toml $(C_SOURCES) $(PY_SOURCES) $(VENV)/.build
 	rm -rf build/wheel
@@ -129,10 +141,11 @@ found = $(strip $(foreach m,11 12 13 14 15 16,$(if $(call python,$(m)),test-3.$(
 test-all: build/wheel/.made
 	$(MAKE) --no-print-directory --keep-going --jobs=1 $(or $(found),$(error no CPython >= 3.11 found))
 
-# Against the installed wheel: src/ isn't on the path.
+# Against the installed wheel: src/ isn't on the path.  Without the models, which
+# are searches in Python and know nothing of it.
 test-3.%: build/venv-3.%/.made
 	@echo '--- CPython 3.$*'
-	build/venv-3.$*/bin/python -m pytest $(PARALLEL) $(ARGS)
+	build/venv-3.$*/bin/python -m pytest $(PARALLEL) --ignore=tests/models $(ARGS)
 
 .PRECIOUS: build/venv-3.%/.made
 build/venv-3.%/.made: build/wheel/.made
@@ -223,7 +236,7 @@ crash: build/crash-wheel/.made
 	$(call run-c)
 	$(call install-wheel,build/venv-crash,$(BIN)/python,build/crash-wheel,test)
 	MPM_BUILT_FOR='crash points' MPM_PROOF=1 MPM_STORM_KILLS=2000 MPM_SOAK_WORKERS=10000 \
-	    build/venv-crash/bin/python -m pytest $(LONG) $(or $(ARGS),tests/crash)
+	    build/venv-crash/bin/python -m pytest $(PARALLEL) $(LONG) $(or $(ARGS),tests/crash)
 
 mutants: build/mutants-wheel/.made
 	$(call install-wheel,build/venv-mutants,$(BIN)/python,build/mutants-wheel,test)
@@ -254,7 +267,7 @@ bench: build/wheel/.made
 	$(call install-wheel,build/venv-bench,$(BIN)/python,build/wheel,bench)
 	build/venv-bench/bin/python -m benchmarks $(ARGS)
 
-demo: dev
+demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py $(if $(SECONDS),--seconds $(SECONDS))
 
 clean:

@@ -144,12 +144,15 @@ REMARKS: dict[str, tuple[str, str]] = {
     # ---- prometheus_client.multiprocess
     "multiprocess.MultiProcessCollector": (
         DIFFERENT,
-        "Shows every family of the store, of all registries, those of one name added up. There is"
-        " no folder: `path` is ignored.",
+        "Shows every family of the store, of all registries, those of one name and type added up,"
+        " gauges by their modes. There is no folder: `path` is ignored, and a missing one no error."
+        " `name[]` finds what it shows.",
     ),
     "multiprocess.MultiProcessCollector.collect": (BETTER, "From the store."),
-    "multiprocess.MultiProcessCollector.merge": (ABSENT, "There are no files to merge."),
-    "multiprocess.mark_process_dead": (DIFFERENT, "Does nothing: the kernel tells who is dead."),
+    "multiprocess.mark_process_dead": (
+        DIFFERENT,
+        "Does nothing: the kernel tells who is dead. No error where there is no folder.",
+    ),
 }
 
 # Attributes that libraries and tests read, though their names say that they shouldn't.
@@ -160,8 +163,10 @@ PRIVATE = {
     "_unit": "",
     "_labelnames": "",
     "_labelvalues": "",
-    "_metrics": "Of a metric with labels: its children, by label values.",
-    "_value": "Of a counter, gauge, Info or Enum: `_value.get()`.",
+    "_metrics": "Of a metric with labels: its children, by label values, as a copy; what is deleted"
+    " there is removed.",
+    "_value": "Of a counter or gauge: `_value.get()`, `set()` and `inc()`; of an Info a dict, of an"
+    " Enum a number.",
     "_sum": "Of a summary or histogram.",
     "_count": "Of a summary.",
     "_buckets": "Of a histogram.",

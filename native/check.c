@@ -8,6 +8,8 @@
 
 #include "index.h"
 
+#define TRIES 8 /* to find it whole while others remove series */
+
 /* A range that somebody owns: bytes of the heap, or words of a chunk. */
 typedef struct {
     uint64_t start, count;
@@ -340,13 +342,27 @@ check(mpm_store *s, uint64_t *unreached)
     return broken == NULL ? check_blocks(s, unreached) : broken;
 }
 
+/* Has somebody who could not wait for the lock removed a series?  A hazard word
+ * may name one of which that isn't said yet, also a dead process's. */
+static bool
+may_be_untidy(mpm_store *s)
+{
+    bool untidy = mpm_load_acquire(&s->root->untidy) != 0;
+    mpm_shard *shard;
+    for (uint64_t i = 1; (shard = mpm_shard_at(s, i)) != NULL; i++)
+        untidy = untidy || mpm_load_seq_cst(&shard->hazard) != 0;
+    return untidy;
+}
+
 const char *
 mpm_store_check(mpm_store *s, uint64_t *unreached)
 {
     const char *broken = check(s, unreached);
-    /* Somebody who could not wait for this may have removed a series. */
-    if (broken != NULL && mpm_load_acquire(&s->root->untidy) != 0 &&
-        mpm_catalog_rebuild(&s->heap, false) == MPM_OK)
+    for (int i = 0; i < TRIES && broken != NULL && may_be_untidy(s); i++) {
+        mpm_store_release(&s->root->untidy, 1);
+        if (mpm_catalog_rebuild(&s->heap, false) != MPM_OK)
+            break;
         broken = check(s, unreached);
+    }
     return broken;
 }

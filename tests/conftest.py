@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import multiprocessing
 import os
 import struct
@@ -40,6 +41,7 @@ def method(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def nothing_left() -> Iterator[None]:
     """Stores, descriptors and mappings are after the test what they were before."""
+    gc.collect()  # the heaps of tests before this one, which only a cycle keeps
     before = _left_over(), _descriptors(), _mappings()
     yield
     deadline = time.monotonic() + PATIENCE

@@ -76,6 +76,20 @@ def need_root() -> None:
         pytest.skip("only root can become another user")
 
 
+def becoming(user: int, group: int | None = None) -> str:
+    """Lines of Python after which a program is that user, with that group besides.
+
+    Imports first what the command line takes, since this Python may lie where only root can read.
+    """
+    groups = [] if group is None else [group]
+    return (
+        "import encodings.idna, os\n"
+        "import mpmetrics.__main__\n"
+        "mpmetrics.__main__.parser().format_help()\n"
+        f"os.setgroups({groups}); os.setgid({user}); os.setuid({user})\n"
+    )
+
+
 @contextlib.contextmanager
 def readable_folder() -> Iterator[Path]:
     """A folder that every user may look into: pytest's own belongs to one."""

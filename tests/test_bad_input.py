@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.programs import Program, environment, mounts, need_root, readable_folder
+from tests.programs import Program, becoming, environment, mounts, need_root, readable_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_left")]
 
@@ -37,15 +37,13 @@ for line in sys.stdin:
 """
 
 
-# What each of these says of the path, in one interpreter, perhaps as another user.
+# What each of these says of the path, in one interpreter.
 ASKING = """\
 import contextlib, io, json, os, sys
 import mpmetrics
 from mpmetrics.__main__ import main
 
-path, user = sys.argv[1:]
-if int(user) != os.geteuid():
-    os.setgroups([]); os.setgid(int(user)); os.setuid(int(user))
+path = sys.argv[1]
 said = {}
 for command in ("check", "dump", "serve"):
     with contextlib.redirect_stderr(io.StringIO()) as errors:
@@ -74,8 +72,8 @@ def left_by_the_dead(store: Path) -> None:
 
 def answers(path: Path, user: int | None = None) -> dict[str, list[object]]:
     """Status and complaint of each command."""
-    asking = ["-c", ASKING, str(path), str(os.geteuid() if user is None else user)]
-    with Program(asking, environment()) as program:
+    become = "" if user is None else becoming(user)
+    with Program(["-c", become + ASKING, str(path)], environment()) as program:
         return dict(json.loads(program.finish()))
 
 

@@ -156,3 +156,15 @@ def test_oldest_answers_every_accept_header(oldest):
     statuses = run("tests.plays.basics:statuses", PYTHONPATH=oldest)
 
     assert dict.fromkeys(statuses, "200 OK") == statuses
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("nothing_left")
+def test_oldest_is_patched(oldest, tmp_path):
+    """With the oldest version patch() replaces every name, and its folder for files stays empty."""
+    seen = run("tests.plays.patching:replaced", True, PYTHONPATH=oldest)
+    used = run("tests.plays.patching:use_everything", "before", str(tmp_path), PYTHONPATH=oldest)
+
+    assert [[], []] == [seen["not ours"], seen["left"]]
+    assert [1, []] == [len(used["pages"]), used["files"]]
+    assert "build_info" in used["pages"][0]

@@ -9,12 +9,15 @@ import re
 import resource
 import shlex
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 from tests.programs import (
+    LIMIT,
     ROOT,
     Program,
+    becoming,
     environment,
     mounts,
     need_root,
@@ -22,6 +25,7 @@ from tests.programs import (
     readable_folder,
     run,
 )
+from tests.servers.driver import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_left")]
 
@@ -109,8 +113,7 @@ def test_user_without_a_name():
     """A user that /etc/passwd doesn't know needs nothing."""
     need_root()
     user = 54_321
-    become = f"import mpmetrics, os\nos.setgroups([]); os.setgid({user}); os.setuid({user})\n"
-    with Program(["-c", become + MEMBER], environment()) as program:
+    with Program(["-c", becoming(user) + MEMBER], environment()) as program:
         path, name, total = program.read_line().split()
         owner = os.stat(path).st_uid
         assert "" == program.finish()
@@ -122,11 +125,11 @@ def test_user_without_a_name():
 def test_side_car():
     """An exporter of another user, in another pid namespace, with the volume read only."""
     need_root()
-    dump = (
-        "import os, sys\n"
-        "from mpmetrics.__main__ import main\n"
-        "os.setgroups([2000]); os.setgid(12345); os.setuid(12345)\n"
-        "assert main(['dump', sys.argv[1]]) == 0\n"
+    port = free_port()
+    serve = (
+        becoming(12345, group=2000)
+        + "import sys\n"
+        + f"mpmetrics.__main__.main(['serve', '--listen', '127.0.0.1:{port}', sys.argv[1]])\n"
     )
     with readable_folder() as folder:
         read_only = f"mount --bind {folder} {folder} && mount -o remount,ro,bind {folder}"
@@ -135,8 +138,10 @@ def test_side_car():
         command = ["-m", "mpmetrics", "run", "--store", str(store), "--group", "2000", "--"]
         with Program([*command, sys.executable, "-c", MEMBER], environment()) as program:
             program.read_line()
-            with Program(["-c", dump, str(store)], environment(), prefix=prefix) as exporter:
-                text = exporter.finish()
+            with Program(["-c", serve, str(store)], environment(), prefix=prefix) as exporter:
+                exporter.read_line()
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=LIMIT) as page:
+                    text = page.read().decode()
             program.finish()
 
     assert "jobs_total 2.0\n" in text

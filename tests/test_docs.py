@@ -52,9 +52,9 @@ def snippets() -> list[object]:
     ]
 
 
-def make_layout() -> ModuleType:
-    path = ROOT / "docs" / "make_layout.py"
-    spec = importlib.util.spec_from_file_location("make_layout", path)
+def script(name: str) -> ModuleType:
+    """A script of docs/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -134,7 +134,7 @@ def test_named_variables_exist(page: Path) -> None:
 
 def test_memory_layout_is_current() -> None:
     """docs/memory-layout.md draws the structs that the compiler makes of native/core.h."""
-    layout = make_layout()
+    layout = script("make_layout")
     if layout.compiler() is None:
         pytest.skip("no C compiler")
     page = text_of(layout.PAGE)
@@ -144,7 +144,7 @@ def test_memory_layout_is_current() -> None:
 
 def test_memory_layout_has_every_field() -> None:
     """A field that the generator doesn't see would be a hole in the drawing."""
-    layout = make_layout()
+    layout = script("make_layout")
     if layout.compiler() is None:
         pytest.skip("no C compiler")
     header = text_of(layout.CORE)
@@ -157,6 +157,20 @@ def test_memory_layout_has_every_field() -> None:
             assert end == numbers[f"offsetof({name}, {field.name})"], f"{name}.{field.name}"
             end += numbers[f"sizeof((({name} *)0)->{field.name})"]
         assert end == numbers[f"sizeof({name})"], name
+
+
+def test_table_of_runs_is_kept() -> None:
+    """Written with what it says, docs/guarantees.md stays; a new result takes its own row alone."""
+    proof = script("make_proof")
+    page = text_of(proof.PAGE)
+    rows = proof.rows(page)
+    new = ("what", "seen", "`make test`")
+
+    assert {"storm", "scrape", "soak", "points", "mutants", "models"} <= rows.keys()
+    assert page == proof.filled(page, {})
+    assert rows | {"soak": new, "other": new} == proof.rows(
+        proof.filled(page, {"other": new, "soak": new})
+    )
 
 
 def test_what_is_not_there_is_not_there() -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -86,11 +87,15 @@ def having(port: int, pids: Iterable[int]) -> list[int]:
     """Which of these processes have a socket that listens there (proc(5), net/tcp)."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     inodes = {row[9] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
-    found = []
-    for pid in pids:
-        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-        if not inodes.isdisjoint(link.removeprefix("socket:[").rstrip("]") for link in links):
-            found.append(pid)
+    return [pid for pid in pids if not inodes.isdisjoint(sockets_of(pid))]
+
+
+def sockets_of(pid: int) -> set[str]:
+    """The inodes of the sockets that a process has open."""
+    found = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):  # it has just closed it
+            found.add(os.readlink(f"/proc/{pid}/fd/{fd}").removeprefix("socket:[").rstrip("]"))
     return found
 
 
@@ -245,6 +250,10 @@ def test_command_with_no_such_address(command, store):
     assert "mpmetrics: MPMETRICS_LISTEN: 'nowhere' is not HOST:PORT\n" == ended.stderr
 
 
+# Later Pythons warn of forks in a process with threads, which is what these are about.
+QUIET = ["-W", "ignore::DeprecationWarning", "-c"]
+
+
 def test_fork_waits_for_a_scrape():
     """A child forked while a scrape holds a lock doesn't get it locked for ever."""
     code = """\
@@ -277,8 +286,33 @@ for _ in range(20):
     scrape.join()
 print("done")
 """
-    with Program(["-c", code], environment()) as program:
+    with Program([*QUIET, code], environment()) as program:
         assert "done\n" == program.finish()
+
+
+def test_signal_handler_that_forks():
+    """A handler that forks, whatever it interrupts, a fork included, waits for nobody for ever."""
+    code = """\
+import os, signal, threading, urllib.request
+import mpmetrics
+
+def fork(*args):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+mpmetrics.Counter("jobs", "h").inc()
+server, _ = mpmetrics.start_http_server(0, "127.0.0.1", shared=True)
+url = f"http://127.0.0.1:{server.server_port}/"
+signal.signal(signal.SIGALRM, fork)
+for i in range(100):
+    signal.setitimer(signal.ITIMER_REAL, 0.00001 + i * 0.00001)
+    fork()
+print(b"jobs_total 1.0" in urllib.request.urlopen(url, timeout=10).read())
+"""
+    with Program([*QUIET, code], environment()) as program:
+        assert "True\n" == program.finish()
 
 
 def test_collector_that_forks():
@@ -303,5 +337,5 @@ for _ in range(20):
     urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/", timeout=10).read()
 print("done")
 """
-    with Program(["-c", code], environment()) as program:
+    with Program([*QUIET, code], environment()) as program:
         assert "done\n" == program.finish()

@@ -56,7 +56,7 @@ def test_too_late_for_metrics():
     The children aren't named beside their metric."""
     (line,) = run(f"{PLAYS}:late", "metric")
 
-    assert line.endswith("metrics, each of which counts for one process only: early, hidden")
+    assert line.endswith("metrics, each of which counts for one process only: early, hidden, mine")
 
 
 def test_not_too_late():
@@ -132,6 +132,11 @@ def test_registries_of_functions(variable, store):
     total = 11.0 if variable else 10.0
     assert ["jobs_total 1.0", "alone_total 1.0"] == totals(pages[0])
     assert [f"jobs_total {total}", f"alone_total {total}"] == totals(pages[1])
+
+
+def test_metrics_of_one_factory():
+    """So is one that a factory makes: what is declared alike is one, what differs is shown, too."""
+    assert ['jobs_total{a="x"} 1.0', 'jobs_total{b="y"} 5.0'] == run(f"{PLAYS}:factory")
 
 
 def totals(page: str) -> list[str]:

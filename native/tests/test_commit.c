@@ -1,5 +1,6 @@
 /* Updates killed at any instruction: what is left is of one instant, no total
- * goes backwards, and the next process takes the shard over and goes on.
+ * goes backwards, and the next process takes the shard over and goes on.  So
+ * it is with exemplars, which are shown whole or not at all.
  *
  * Here the refs are opened, too: shard, chunk and cells are new. */
 #include <math.h>
@@ -62,13 +63,45 @@ update(mpm_store *s, size_t i, mpm_ref *ref)
     }
 }
 
+#define LETTERS 24 /* words enough to be torn between */
+
+/* Of the letter n: it says n in every one of its words. */
+static void
+note(mpm_store *s, mpm_ref *ref, int n)
+{
+    mpm_exemplar e = {.time = n, .value = n, .bytes = LETTERS};
+    memset(e.text, 'a' + n, LETTERS);
+    if (ref->kind == MPM_COUNTER || ref->kind == MPM_HISTOGRAM)
+        NEED(mpm_exemplar_note(s, ref, 0, &e) == MPM_OK);
+}
+
+static bool
+is_exemplar_whole(mpm_store *s, size_t i)
+{
+    mpm_walk w;
+    mpm_exemplar e = {.bytes = 0};
+    mpm_budget budget = mpm_budget_of(&s->heap);
+    if (kinds[i].kind == MPM_COUNTER || kinds[i].kind == MPM_HISTOGRAM) {
+        mpm_walk_begin(&w, s, families[i].id, &budget);
+        if (mpm_walk_next(&w))
+            mpm_exemplar_read(&w, families[i].shape, 0, &e);
+        mpm_walk_end(&w);
+    }
+    bool whole = e.bytes == 0 || (e.bytes == LETTERS && e.time == e.value);
+    for (uint32_t k = 0; k < e.bytes; k++)
+        whole = whole && e.text[k] - 'a' == (int)e.value;
+    return whole;
+}
+
 static void
 work(void)
 {
     for (size_t i = 0; i < KINDS; i++) {
         mpm_ref ref = ref_of(&store, families[i], series[i]);
-        for (int k = 0; k < 3; k++)
+        for (int k = 0; k < 3; k++) {
             update(&store, i, &ref);
+            note(&store, &ref, k + 1);
+        }
         mpm_ref_close(&store, &ref);
     }
 }
@@ -105,6 +138,8 @@ look_at(mpm_store *s)
         before[i] = total(s, i);
         if (before[i] < 0)
             return "count and sum are of two instants";
+        if (!is_exemplar_whole(s, i))
+            return "an exemplar is torn";
     }
     find_all(s);
     for (size_t i = 0; i < KINDS; i++) {
@@ -112,7 +147,10 @@ look_at(mpm_store *s)
             return "a takeover changes a total";
         mpm_ref ref = ref_of(s, families[i], series[i]);
         update(s, i, &ref);
+        note(s, &ref, 0);
         mpm_ref_close(s, &ref);
+        if (!is_exemplar_whole(s, i))
+            return "the next process's exemplar is torn";
         if (total(s, i) != before[i] + 1)
             return "the next process doesn't go on where the dead one was";
     }

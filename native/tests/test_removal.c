@@ -251,6 +251,34 @@ test_beside_an_owner(void)
     close(c.fd);
 }
 
+/* ---- removed, and not yet announced --------------------------------------- */
+
+static void
+retire_and_die(void *context)
+{
+    mpm_store s;
+    own_shard(join(&s, *(int *)context));
+    family f = declare(&s, &pairs);
+    mpm_id id = pair(&s, f, 0);
+    mpm_exchange_seq_cst(&s.shard->hazard, id.birth);
+    mpm_exchange_seq_cst(&mpm_series_at(&s, id.index)->birth, 0);
+    kill(getpid(), SIGKILL);
+}
+
+/* Nobody has taken the dead one's shard over, so only its hazard word tells. */
+static void
+test_unannounced(void)
+{
+    int fd = nameless_file();
+    mpm_store s;
+    NEED(mpm_store_format(fd, 1 << 20, 0) == MPM_OK);
+    CHECK(await(start(retire_and_die, &fd)) == -SIGKILL, "killed");
+    const char *wrong = whole(join(&s, fd));
+    CHECK(wrong == NULL, "a removal is no damage before it is said: %s", wrong);
+    mpm_store_close(&s);
+    close(fd);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -259,6 +287,7 @@ main(int argc, char **argv)
     bounded(110);
     test_stopped_holder();
     test_beside_an_owner();
+    test_unannounced();
     kill_by_instruction(&p);
 #ifdef MPM_CRASH_POINTS
     kill_by_name(&p, 10);

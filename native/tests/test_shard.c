@@ -78,7 +78,7 @@ look(int fd)
 static void
 test_one_after_the_other(void)
 {
-    int fd = new_store(), rounds = SANITIZED ? 100 : 500;
+    int fd = new_store(), rounds = SANITIZED ? 100 : 10000;
     worker w = {fd, 3, false, -1, -1};
     await(start(work, &w));
     sight first = look(fd);

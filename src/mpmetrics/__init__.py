@@ -9,6 +9,7 @@ General layout:
   exposition, negotiation, endpoints    a scrape, from the Accept header to the bytes
   patching, multiprocess, merging       programs written for prometheus_client
   theirs, core, asgi, parser, ...       its modules' names, for changing only the import
+  sharedport, listening           one of several processes serves
 """
 
 import os

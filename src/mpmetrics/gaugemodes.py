@@ -23,13 +23,17 @@ def number(mode: str | None) -> int:
 
 
 def name(number: int) -> str:
-    """The mode of that number."""
-    return ("live" if number & _LIVE else "") + (fold_of(number) or "none")
+    """The mode of that number; of a damaged store it may be any."""
+    fold = fold_of(number)
+    if number and not fold:
+        return str(number)
+    return ("live" if number & _LIVE else "") + (fold or "none")
 
 
 def fold_of(mode: int) -> str:
     """What a mode of the core does with the processes' values; "": there is one for all."""
-    return ("", *_FOLDS)[mode & ~_LIVE]
+    fold = mode & ~_LIVE
+    return _FOLDS[fold - 1] if 0 < fold <= len(_FOLDS) else ""
 
 
 def override(name: str) -> str | None:

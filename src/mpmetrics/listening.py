@@ -9,6 +9,7 @@ from __future__ import annotations
 import _thread
 import logging
 import os
+import sys
 
 from . import store as stores
 from ._native import Store, on
@@ -48,7 +49,9 @@ def address_for(store: str) -> tuple[str, int] | None:
 def _begin(store: Store, why: str) -> None:
     # Called from within an update, perhaps of a signal handler: nothing may be waited for here, and
     # threading.Thread takes locks that whoever was interrupted may hold.
-    if not os.environ.get(VARIABLE) or store is not stores.current(make=False):
+    if not os.environ.get(VARIABLE) or sys.is_finalizing():
+        return
+    if store is not stores.current(make=False):  # named by a pickle
         return
     try:
         where = address_for(store.path or store.identity)
@@ -61,7 +64,7 @@ def _begin(store: Store, why: str) -> None:
 def _serve(host: str, port: int) -> None:
     try:
         start_http_server(port, host, shared=True)
-    except (OSError, RuntimeError, UnicodeError) as error:
+    except Exception as error:  # whatever it is, it is not the application's
         log.error("nothing is served at %s=%s:%s: %s", VARIABLE, host, port, error)
 
 

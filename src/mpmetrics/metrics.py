@@ -96,9 +96,7 @@ class MetricBase:
         full = names.full_name(self._type, name, namespace, subsystem, unit)
         labels = names.label_names(labelnames, self._reserved_labelnames)
         Metric(full, documentation, self._type)  # prometheus_client's own check of the name
-        identity = (
-            registries.identity_of_none() if registry is None else registries.identity_of(registry)
-        )
+        identity = registries.identity_of(registry, f"{self._type} {full} {labels} {bounds}")
         flags = catalog.PRIVATE if identity.private else 0
         if names.are_plain(self._type, full, labels):
             flags |= catalog.PLAIN

@@ -6,7 +6,7 @@ import gc
 import importlib
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 
 from . import _native, endpoints, exposition, metrics, multiprocdir, multiprocess, registry
@@ -94,13 +94,20 @@ class Patch:
 
     def _late_metrics(self) -> set[str]:
         """Metrics that were made of prometheus_client's classes, before."""
+        classes = set(_with_subclasses(self._classes))
         return {
             metric.name
-            for thing in gc.get_objects()
-            if not self._classes.isdisjoint(type(thing).__mro__)
+            for thing in gc.get_referrers(*classes)
+            if type(thing) in classes
             for metric in thing.describe()
             if not metric.name.startswith("mpmetrics_")  # our own probe
         }
+
+
+def _with_subclasses(classes: Iterable[type]) -> Iterator[type]:
+    for cls in classes:
+        yield cls
+        yield from _with_subclasses(cls.__subclasses__())
 
 
 def _attributes(module: ModuleType) -> dict[str, object]:

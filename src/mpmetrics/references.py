@@ -75,7 +75,7 @@ def reduce(metric: MetricBase) -> tuple[Any, ...]:
     """What a metric's `__reduce__` returns."""
     store = metric._family.store
     where = StoreName(store.identity, store.path)
-    cls = getattr(metric, "_class", type(metric))  # a stand-in's own class has no name
+    cls = getattr(metric, "_pickled_class", type(metric))  # a stand-in's own class has no name
     return find, (cls, where, _name_of(metric), metric._labelvalues)
 
 

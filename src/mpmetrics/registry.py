@@ -141,19 +141,20 @@ def _identity(name: str) -> Identity:
     return identity
 
 
-def identity_of_none() -> Identity:
-    """What a metric without a registry is declared in."""
-    return _of_caller(sys._getframe(1))
+def identity_of(registry: object | None, first: str = "") -> Identity:
+    """
+    The registry's identity; an unnamed one gets its own at its first declaration.
 
-
-def identity_of(registry: object) -> Identity:
-    """The registry's identity; an unnamed one gets its own at its first declaration."""
+    None: of a metric without a registry, for that one alone. `first` says what is declared.
+    """
+    if registry is None:
+        return _of_caller(sys._getframe(1), first)
     identity = _identities.get(registry)
     if identity is None:
         frame = sys._getframe(1)
         module = _module_being_imported(frame)
         if module is None:
-            identity = _of_caller(frame)
+            identity = _of_caller(frame, first)
         else:
             identity = _identity(f"module:{module}:{_unnamed[module]}")
             _unnamed[module] += 1
@@ -161,16 +162,16 @@ def identity_of(registry: object) -> Identity:
     return identity
 
 
-def _of_caller(frame: FrameType | None) -> Identity:
+def _of_caller(frame: FrameType | None, first: str) -> Identity:
     """One that no other registry, of any process, ever has.
 
     In a program of prometheus_client's multi-process mode, which adds up all registries and keeps
-    what the dead counted, one that all processes have which declare at this place: dramatiq makes
-    a registry in a function of each worker."""
+    what the dead counted, one that all processes have which first declare the same at this place:
+    dramatiq makes a registry in a function of each worker."""
     frame = _outside(frame)
     if multiprocdir.is_mode() and frame is not None:
         module = _name_of(frame.f_globals.get("__name__", ""))
-        return _identity(f"function:{module}.{frame.f_code.co_qualname}")
+        return _identity(f"function:{module}.{frame.f_code.co_qualname}:{first}")
     return Identity("private:" + secrets.token_hex(8), private=True)
 
 
@@ -236,7 +237,9 @@ class _StandIn:
 def _class_of(kind: catalog.Kind) -> type[Any]:
     """The class of stand-ins of that kind."""
     ours = getattr(_native, _NAMES[kind])
-    return type(ours.__name__, (_StandIn, ours), {"__module__": ours.__module__, "_class": ours})
+    return type(
+        ours.__name__, (_StandIn, ours), {"__module__": ours.__module__, "_pickled_class": ours}
+    )
 
 
 _NAMES = {

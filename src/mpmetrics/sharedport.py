@@ -80,9 +80,9 @@ class _Threads:
     """The threads within a `with` of this; `keep_out` waits for them and lets nobody in."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = threading.Condition()  # over an RLock: a signal handler may fork, too
         self._threads: list[int] = []
-        self._keeper = 0
+        self._keepers: list[int] = []
 
     def __enter__(self) -> None:
         with self._changed:
@@ -102,11 +102,12 @@ class _Threads:
         me = threading.get_ident()  # a collector may itself start a process
         self._changed.acquire()
         self._changed.wait_for(lambda: all(each == me for each in self._threads), _FORK_WAITS)
-        self._keeper = me
+        self._keepers.append(me)
 
     def let_in(self) -> None:
-        if self._keeper == threading.get_ident():
-            self._keeper = 0
+        # Nobody was kept out of a fork in C that runs only some of Python's handlers.
+        if self._keepers[-1:] == [threading.get_ident()]:
+            self._keepers.pop()
             self._changed.release()
 
 

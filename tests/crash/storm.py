@@ -15,6 +15,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -66,7 +67,7 @@ def scrape(folder: str, number: int) -> None:
     try:
         while not board.is_over():
             for generate in (generate_latest, generate_openmetrics):
-                for wrong in watcher.watch(lambda: timed(generate)):  # noqa: B023
+                for wrong in watcher.watch(partial(timed, generate)):
                     board.tell(f"scraper {number}", wrong)
     except Exception as error:
         board.tell(f"scraper {number}", f"{type(error).__name__}: {error}")
@@ -212,7 +213,7 @@ class Storm:
     # ---- the end ---------------------------------------------------------------------------------
 
     def give_up(self) -> dict[str, Any]:
-        """Something is wrong: nobody can be relied on to end."""
+        """Something is wrong: nobody can be relied on to end by themselves."""
         for process in [*self.workers, *self.scrapers]:
             if process is not None:
                 process.kill()
@@ -290,4 +291,9 @@ def storm(folder: str, kills: int, seed: int) -> dict[str, Any]:
     multiprocessing.get_context("forkserver").set_forkserver_preload([work.__module__])
     store.current()  # before there are children: all of them join it
     gc.freeze()  # children copy no page to look at what they never free
-    return Storm(folder, seed).run(kills)
+    one = Storm(folder, seed)
+    try:
+        return one.run(kills)
+    except BaseException:
+        one.give_up()
+        raise

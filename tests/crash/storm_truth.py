@@ -21,7 +21,7 @@ _EXEMPLAR = re.compile(
     r'^(\w+)(\{.*?\})? \S+ # \{a="(.*?)",b="(.*?)"(.*?)\} (\S+) \S+$', re.MULTILINE
 )
 _LONG = ("", f',long="{"€" * 80}"')  # what an exemplar may have besides
-_STEADY = ("seconds_", "wide_", "size_", "latency_", "of_max")  # what begins so never falls
+_RISING = ("seconds_", "wide_", "size_", "latency_", "of_max")  # what begins so never falls
 
 
 def torn(values: Mapping[str, float]) -> list[str]:
@@ -101,17 +101,17 @@ class Watcher:
         return wrong
 
     def _backwards(self, values: Mapping[str, float], begun: int) -> list[str]:
-        """What is less than it was on the last page; `begun`: resets, by now."""
-        steady = {name for name in self._last if name.startswith(_STEADY)} | {*TOTALS.values()}
-        before = {name: self._last.get(name, 0.0) for name in steady}
-        now = {name: values.get(name, 0.0) for name in steady}
-        before["of_min"], now["of_min"] = -self._last.get("of_min", 0.0), -values.get("of_min", 0.0)
-        before["visits_total"] = (
-            0.0 if begun > self._resets else self._last.get("visits_total", 0.0)
-        )
-        now["visits_total"] = values.get("visits_total", 0.0)
-        return [
-            f"{name} goes back from {before[name]} to {now[name]}"
-            for name in before
-            if now[name] < before[name]
+        """What is less than it was on the last page, or below zero; `begun`: resets, by now."""
+        rising = {name for name in self._last if name.startswith(_RISING)} | {*TOTALS.values()}
+        before = {name: self._last.get(name, 0.0) for name in rising}
+        before["visits_total"] = self._last.get("visits_total", 0.0) if begun == self._resets else 0
+        wrong = [
+            f"{name} goes back from {least} to {values.get(name)}"
+            for name, least in before.items()
+            if values.get(name, 0.0) < least
         ]
+        if values.get("of_min", 0.0) > self._last.get("of_min", 0.0):
+            wrong.append(
+                f"of_min goes up from {self._last.get('of_min')} to {values.get('of_min')}"
+            )
+        return wrong

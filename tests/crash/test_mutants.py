@@ -8,10 +8,12 @@ by the models (tests/models).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from tests.crash.test_storm import problems, storm
 from tests.programs import ROOT
+from tests.proved import record
 
 KILLS = 300
 NAMES = sorted(
@@ -34,7 +36,22 @@ def test_without_mistake(tmp_path):
     assert [] == problems(storm(tmp_path, KILLS))
 
 
+@pytest.fixture(scope="module")
+def seen() -> Iterator[list[str]]:
+    """The mistakes that were seen."""
+    names: list[str] = []
+    yield names
+    if names == NAMES:
+        record(
+            "mutants",
+            row=f"deliberate mistakes in the core, of which a storm of {KILLS} kills must see each",
+            seen=f"{len(names)} of {len(NAMES)}: {', '.join(names)}",
+            command="make mutants",
+        )
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_storm_sees(name, tmp_path):
+def test_storm_sees(name, tmp_path, seen):
     """A storm of at most 300 kills finds the mistake."""
     assert [] != problems(storm(tmp_path, KILLS, MPM_MUTANT=name))
+    seen.append(name)

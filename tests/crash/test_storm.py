@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.crash.storm_board import KINDS, WORKERS
 from tests.programs import run
+from tests.proved import record
 
 KILLS = int(os.environ.get("MPM_STORM_KILLS", "40"))
 SEED = int(os.environ.get("MPM_STORM_SEED") or random.randrange(1 << 30))
@@ -66,3 +67,19 @@ def test_storm(tmp_path, nothing_left):
     assert [] == problems(outcome)
     assert outcome["kills"] >= KILLS
     assert outcome["scrapes"] > 0
+    record(
+        "storm",
+        row="processes killed and stopped at random moments, while two others scrape",
+        seen=f"{outcome['kills']:,} kills and {outcome['stops']:,} stops among "
+        f"{outcome['updates']:,} updates and {outcome['scrapes']:,} scrapes: nothing lost, torn, "
+        f"backwards or hung; {outcome['repairs']:,} deaths inside the lock; "
+        f"{outcome['unacknowledged']:.0f} updates counted that nobody had acknowledged yet",
+        command="make crash",
+    )
+    record(
+        "scrape",
+        row=f"the longest scrape of that storm, {WORKERS + 2} processes on {os.cpu_count()} cores",
+        seen=f"{outcome['longest scrape'] * 1000:.0f} ms; with every worker stopped where it was "
+        f"({outcome['looks at rest']} times) {outcome['longest scrape at rest'] * 1000:.0f} ms",
+        command="make crash",
+    )

@@ -28,17 +28,22 @@ def wait_until(true: Callable[[], object], what: str, limit: float = LIMIT) -> N
         time.sleep(0.0002)
 
 
+def _state(pid: int) -> str:
+    """One letter, as proc(5) says; X: it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
+
+
+def is_dead(pid: int) -> bool:
+    return _state(pid) in "ZX"
+
+
 def wait_stopped(pid: int) -> None:
-    """Returns once a process that was sent SIGSTOP has stopped, or is gone."""
-
-    def has_stopped() -> bool:
-        try:
-            with open(f"/proc/{pid}/stat") as stat:
-                return stat.read().rpartition(")")[2].split()[0] in "TZX"
-        except FileNotFoundError:
-            return True
-
-    wait_until(has_stopped, f"{pid} does not stop")
+    """Returns once a process that was sent SIGSTOP has stopped, or is dead."""
+    wait_until(lambda: _state(pid) == "T" or is_dead(pid), f"{pid} does not stop")
 
 
 def read(page: bytes) -> dict[str, float]:

@@ -141,10 +141,6 @@ def test_queue(framework: str, tmp_path: Path) -> None:
         ):
             served = Watched(child, port, tmp_path)
             served.wait_ready()
-            import time
-
-            time.sleep(4)
-            print(child.is_running())
 
             def send(task: str, count: int, argument: str) -> None:
                 client.say(f"{task} {count} {argument}")

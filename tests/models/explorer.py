@@ -140,6 +140,7 @@ class Result(NamedTuple):
     states: int
     error: str = ""
     trace: tuple[str, ...] = ()
+    steps: int = 0  # between the states
 
     def __str__(self) -> str:
         return "\n".join((f"{self.states} states: {self.error or 'holds'}", *self.trace))
@@ -400,6 +401,7 @@ def explore(
     came_from: dict[_State, tuple[_State, _Label] | None] = {search.start: None}
     queue = deque([search.start])
     comes_from: dict[_State, list[_State]] = {}  # all the ways, if `ends` needs them
+    taken = 0
     ends_at: list[_State] = []
 
     def failed(state: _State, error: str, *last: _Label) -> Result:
@@ -411,7 +413,7 @@ def explore(
             f"{name}: {what}" + ("" if result is None else f" -> {result}")
             for name, what, result in reversed(labels)
         ]
-        return Result(len(came_from), error, tuple(trace))
+        return Result(len(came_from), error, tuple(trace), taken)
 
     while queue:
         state = queue.popleft()
@@ -428,6 +430,7 @@ def explore(
                 final(dict(zip(search.names, state.memory, strict=True)))
         except AssertionError as e:
             return failed(state, _first_line(e))
+        taken += len(steps)
         for label, after in steps:
             if isinstance(after, str):
                 return failed(state, after, label)
@@ -447,11 +450,15 @@ def explore(
         for state in came_from:
             if state not in ending:
                 return failed(state, "somebody waits for ever")
-    return Result(len(came_from))
+    return Result(len(came_from), steps=taken)
+
+
+judged: list[tuple[Result, str | None]] = []
 
 
 def judge(result: Result, mistake: str | None) -> None:
     """The protocol without mistake holds; a mistake has a counterexample (`pytest -s` shows it)."""
+    judged.append((result, mistake))
     print(f"\n{mistake or 'correct'}: {result}")
     if mistake is None:
         assert not result.error, str(result)

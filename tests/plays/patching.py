@@ -177,6 +177,7 @@ def late(kind: str) -> list[str]:
         counter = prometheus_client.Counter("early", "h", ["a"])
         counter.labels("x").inc()
         keep.append(prometheus_client.Gauge("hidden", "h", registry=None))
+        keep.append(type("Mine", (prometheus_client.Summary,), {})("mine", "h", registry=None))
     import mpmetrics
 
     lines = Lines()
@@ -273,6 +274,24 @@ def count_in_a_function(by: float, variable: bool) -> str:
     whole = client.CollectorRegistry()
     client.multiprocess.MultiProcessCollector(whole)
     return str(client.generate_latest(whole).decode())
+
+
+def factory() -> list[str]:
+    """A library that makes each metric in one function, in a registry of its own."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = "/not/there"
+    client = _patched()
+
+    def make(labels: list[str]) -> Any:
+        return client.Counter("jobs", "h", labels, registry=client.CollectorRegistry())
+
+    made = [make(["a"]), make(["b"]), make(["b"])]
+    made[0].labels("x").inc(1)
+    made[1].labels("y").inc(2)
+    made[2].labels("y").inc(3)
+    whole = client.CollectorRegistry()
+    client.multiprocess.MultiProcessCollector(whole)
+    page = client.generate_latest(whole).decode().splitlines()
+    return [line for line in page if line.startswith("jobs_total")]
 
 
 # ---- what libraries touch ------------------------------------------------------------------------

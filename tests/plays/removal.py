@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from typing import Any
+
+from tests.crash.watching import wait_stopped
 
 import mpmetrics
 
@@ -208,16 +209,6 @@ def _storm(first: int, last: int) -> None:
         c.remove(name)
 
 
-def _wait_stopped(pid: int) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        with open(f"/proc/{pid}/stat") as stat:
-            if stat.read().rpartition(")")[2].split()[0] == "T":
-                return
-        os.sched_yield()
-    raise AssertionError("it does not stop")
-
-
 def storm(method: str, few: int, many: int) -> dict[str, Any]:
     """Label sets made and removed while one worker that touched some sleeps and one is stopped."""
     _have_storm()
@@ -227,7 +218,7 @@ def storm(method: str, few: int, many: int) -> dict[str, Any]:
             actor.do(touch, 0, few // 10)
         os.kill(stopped.process.pid, signal.SIGSTOP)
         try:
-            _wait_stopped(stopped.process.pid)
+            wait_stopped(stopped.process.pid)
             for key in ("c", "h", "g"):
                 KEPT[key].clear()
             pages = [page()]

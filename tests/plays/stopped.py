@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.crash.watching import wait_stopped
 from tests.programs import ROOT
 
 from mpmetrics import store
 
 from .basics import KEPT, Actor, both, call, have, statistics
-from .removal import _wait_stopped, remove
+from .removal import remove
 
 
 def _offset(word: str) -> int:
@@ -34,20 +35,29 @@ def _declare() -> None:
 
 
 @contextlib.contextmanager
-def _lock_of_the_stopped(path: str) -> Iterator[None]:
-    """A child is stopped while it has the lock, as if it were inside; then it goes on."""
+def lock_of_the_newest(path: str) -> Iterator[None]:
+    """The lock is the process's that was given the last lease, as if it were inside."""
     lock, leases = _offset("lock"), _offset("leases")
-    with Actor("fork") as holder, open(path, "r+b", buffering=0) as file:
-        holder.do(have, "Counter", "holders", ["holders", "h"])
-        holder.do(call, "holders", [], "inc")
-        lease = os.pread(file.fileno(), 8, leases)  # the last number given is the holder's
-        os.kill(holder.process.pid, signal.SIGSTOP)
+    with open(path, "r+b", buffering=0) as file:
+        os.pwrite(file.fileno(), os.pread(file.fileno(), 8, leases), lock)
         try:
-            _wait_stopped(holder.process.pid)
-            os.pwrite(file.fileno(), lease, lock)
             yield
         finally:
             os.pwrite(file.fileno(), struct.pack("Q", 0), lock)
+
+
+@contextlib.contextmanager
+def _lock_of_the_stopped(path: str) -> Iterator[None]:
+    """A child is stopped while it has the lock; then it goes on."""
+    with Actor("fork") as holder:
+        holder.do(have, "Counter", "holders", ["holders", "h"])
+        holder.do(call, "holders", [], "inc")
+        os.kill(holder.process.pid, signal.SIGSTOP)
+        try:
+            wait_stopped(holder.process.pid)
+            with lock_of_the_newest(path):
+                yield
+        finally:
             os.kill(holder.process.pid, signal.SIGCONT)
 
 

@@ -177,7 +177,15 @@ class Served:
 
     def kill_one(self, by: set[int]) -> int:
         """SIGKILL to one of these workers, which must be of our session."""
-        victim = next(pid for pid in sorted(by) if alive(pid) and is_ours(pid, self.child))
+        found: list[int] = []
+
+        def one_lives() -> bool:  # with max_requests they may all have been replaced since
+            answered = by if any(map(alive, by)) else self.pages()
+            found[:] = (pid for pid in sorted(answered) if alive(pid) and is_ours(pid, self.child))
+            return bool(found)
+
+        assert wait_until(one_lives, PATIENCE), self.child.last_words()
+        victim = found[0]
         os.kill(victim, signal.SIGKILL)
         assert wait_until(lambda: not alive(victim), PATIENCE)
         return victim
@@ -217,6 +225,7 @@ def serving(model: Model, folder: Path, kind: type[Served] = Served) -> Iterator
     with Child(here, log=folder / "log", env=env) as child:
         served = kind(child, port, folder)
         served.wait_ready()
+        served.settle()  # else the first worker may be done before the second has started
         yield served
         if child.is_running():
             os.kill(child.pid, model.stop)

@@ -12,6 +12,14 @@ G = "gunicorn --no-control-socket --bind 127.0.0.1:8000 --workers 2"
 # This Python may lie where only root can read: what the workers import is imported before.
 IMPORTS = "import gunicorn.workers.sync, mpmetrics.endpoints, wsgiref.simple_server\n"
 
+
+def by_program(imports: str, serve: str, *, replaces: bool = True) -> Model:
+    """A server that a program of one's own starts, which names the store first."""
+    lines = ["import mpmetrics", imports, "", "if __name__ == '__main__':"]
+    lines += ["    mpmetrics.Store('/dev/shm/shop')", f"    {serve}", ""]
+    return Model("python serve.py", replaces=replaces, files={"serve.py": "\n".join(lines)})
+
+
 GUNICORN = {
     "gunicorn sync": Model(f"mpmetrics run -- {G} app:wsgi"),
     "gunicorn gthread": Model(f"mpmetrics run -- {G} --threads 2 app:wsgi"),
@@ -43,10 +51,18 @@ GUNICORN = {
 }
 UVICORN = {
     "uvicorn": Model("mpmetrics run -- uvicorn --port 8000 --workers 2 app:asgi"),
+    "uvicorn, by a program": by_program(
+        "import uvicorn", 'uvicorn.run("app:asgi", port=8000, workers=2)'
+    ),
 }
 HYPERCORN = {
     "hypercorn": Model(
         "mpmetrics run -- hypercorn --bind 127.0.0.1:8000 --workers 2 app:asgi", replaces=False
+    ),
+    "hypercorn, by a program": by_program(
+        "from hypercorn.config import Config\nfrom hypercorn.run import run",
+        'run(Config.from_mapping(application_path="app:asgi", bind="127.0.0.1:8000", workers=2))',
+        replaces=False,
     ),
 }
 GR = "granian --port 8000 --workers 2"
@@ -56,12 +72,30 @@ GRANIAN = {
     "granian, respawning": Model(
         f"mpmetrics run -- {GR} --respawn-failed-workers --interface wsgi app:wsgi"
     ),
+    "granian, by a program": by_program(
+        "from granian import Granian",
+        'Granian("app:wsgi", port=8000, interface="wsgi", workers=2, '
+        "respawn_failed_workers=True).serve()",
+    ),
 }
 U = "uwsgi --http-socket 127.0.0.1:8000 --master --processes 2 --enable-threads"
+UWSGI_INI = """\
+[uwsgi]
+http-socket = 127.0.0.1:8000
+master = true
+processes = 2
+enable-threads = true
+lazy-apps = true
+env = MPMETRICS_STORE=/dev/shm/shop
+module = app:wsgi
+"""
 UWSGI = {
     "uWSGI": Model(f"{U} --module app:wsgi", stop=signal.SIGINT),
     "uWSGI, lazy-apps": Model(
         f"mpmetrics run -- {U} --lazy-apps --module app:wsgi", stop=signal.SIGQUIT
+    ),
+    "uWSGI, lazy-apps, by its configuration": Model(
+        "uwsgi --ini uwsgi.ini", stop=signal.SIGQUIT, files={"uwsgi.ini": UWSGI_INI}
     ),
 }
 
@@ -71,6 +105,9 @@ CELERY = {
     "Celery prefork": Model(C),
     "Celery spawn": Model(C, variables={"TASKS_START_METHOD": "spawn"}),
     "Celery prefork, maxtasksperchild": Model(f"{C} --max-tasks-per-child 40"),
+    "Celery --detach": Model(
+        f"MPMETRICS_STORE=/dev/shm/shop {C} --detach --pidfile worker.pid --logfile log"
+    ),
 }
 POOLS = {
     f"{kind}, {method}": Model(f"{call}")
