@@ -11,11 +11,3 @@ mpm_budget_of(mpm_heap *h)
     uint64_t file = mpm_load_relaxed(&h->known); /* no matter how old */
     return (mpm_budget){MPM_SCRAPE_FREE + file * MPM_SCRAPE_TIMES};
 }
-
-bool
-mpm_budget_spend(mpm_budget *budget, uint64_t bytes)
-{
-    bool enough = budget->left > bytes;
-    budget->left = enough ? budget->left - bytes : 0;
-    return enough;
-}

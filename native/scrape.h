@@ -21,7 +21,13 @@ typedef struct mpm_budget {
 /* [any process] */
 mpm_budget mpm_budget_of(mpm_heap *h);
 /* [pure] False: there is none left. */
-bool mpm_budget_spend(mpm_budget *budget, uint64_t bytes);
+static inline bool
+mpm_budget_spend(mpm_budget *budget, uint64_t bytes)
+{
+    bool enough = budget->left > bytes;
+    budget->left = enough ? budget->left - bytes : 0;
+    return enough;
+}
 
 /* ---- a walk: series.c ---------------------------------------------------- */
 

@@ -18,6 +18,8 @@ CANNOT = {
     "tests/crash/test_memory_full.py::test_little_address_space": _ADDRESSES,
     "tests/crash/test_memory_full.py::test_store_that_cannot_be_mapped": _ADDRESSES,
     "tests/crash/test_memory_full.py::test_addresses_run_out": _ADDRESSES,
+    "tests/crash/test_soak.py::test_one_after_the_other": "AddressSanitizer keeps what is freed",
+    "tests/test_run.py::test_status_of_a_signal[SEGV]": "AddressSanitizer takes SIGSEGV for itself",
 }
 
 
