@@ -412,10 +412,58 @@ test_bound_meanwhile(bool only_bind)
     clear(&c);
 }
 
+/* ---- a store without a file ---------------------------------------------- */
+
+typedef struct {
+    mpm_store *store;
+    family family;
+    mpm_id id;
+} fileless;
+
+static void
+count_without_file(void *context)
+{
+    const fileless *c = context;
+    mpm_ref ref = ref_of(c->store, c->family, c->id);
+    for (int i = 0; i < 5; i++)
+        CHECK(update(c->store, c->family, &ref, true) == MPM_OK,
+              "a child shares what it counts");
+}
+
+/* An empty file is for its locks; the pages are nobody's. */
+static void
+test_fileless(void)
+{
+    mpm_store s;
+    uint64_t unreached, bytes;
+    int fd = nameless_file();
+    NEED(mpm_store_open_fileless(&s, fd, 1 << 20, 0) == MPM_OK);
+    family f = declare(&s, &kinds[0]);
+    mpm_id id = series_of(&s, f, NULL);
+    fileless c = {&s, f, id};
+    mpm_ref ref = ref_of(&s, f, id);
+    NEED(update(&s, f, &ref, true) == MPM_OK);
+    for (int i = 0; i < 3; i++)
+        NEED(await(start(count_without_file, &c)) == 0);
+    CHECK(total(&s, f, id) == 16, "of all processes: %g", total(&s, f, id));
+    CHECK(mpm_shard_count(&s) == 3, "a dead child's shard is taken over");
+    NEED(mpm_sys_size(fd, &bytes) == MPM_OK);
+    CHECK(bytes == 0, "the file stays empty");
+    lock(&s);
+    const char *broken = mpm_store_check(&s, &unreached);
+    CHECK(broken == NULL, "whole, but: %s", broken);
+    mpm_lock_release(&s.heap);
+    mpm_ref_close(&s, &ref);
+    free(f.shape);
+    mpm_store_close(&s);
+    close(fd);
+}
+
 int
 main(void)
 {
     bounded(100);
+    test_fileless();
     test_stopped_holder();
     test_pour_into_own();
     test_pour_into_dead();
