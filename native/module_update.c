@@ -81,7 +81,8 @@ parse_one(PyObject *const *args, Py_ssize_t n, PyObject *names,
 static bool
 encode(metric_object *m, PyObject *exemplar, PyObject **labels)
 {
-    if (exemplar == NULL || m->family == NULL) /* the latter is told later */
+    *labels = NULL;
+    if (m->family == NULL) /* that is told later */
         return true;
     int given = PyObject_IsTrue(exemplar);
     if (given == 1)
@@ -106,7 +107,6 @@ note(metric_object *m, PyObject *labels, double value, uint32_t part)
         e.bytes = (uint32_t)length;
         mpm_exemplar_note(&m->family->store->store, &m->ref, part, &e);
     }
-    Py_DECREF(labels);
 }
 
 const char counter_inc_doc[] =
@@ -114,31 +114,44 @@ const char counter_inc_doc[] =
     "Add to the counter: one store to memory of this process alone.\n\n"
     "Raises ValueError if the amount is negative.";
 
+static inline bool
+counter_add(metric_object *m, double amount)
+{
+    if (!is_open(m) && !metric_open(m, false))
+        return false;
+    if (amount < 0) {
+        PyErr_SetString(
+            PyExc_ValueError,
+            "Counters can only be incremented by non-negative amounts.");
+        return false;
+    }
+    if (m->ref.cell != NULL)
+        mpm_counter_add(m->ref.cell, amount);
+    return true;
+}
+
 PyObject *
 counter_inc(PyObject *op, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
     metric_object *m = (metric_object *)op;
     double amount = 1;
-    PyObject *exemplar = NULL, *labels = NULL;
-    if (!AMOUNT(args, n, names, "amount", "inc", true, amount, &exemplar) ||
-        !encode(m, exemplar, &labels))
+    PyObject *exemplar = NULL, *labels;
+    if (!AMOUNT(args, n, names, "amount", "inc", true, amount, &exemplar))
         return NULL;
-    if (!is_open(m) && !metric_open(m, false))
-        goto drop_labels;
-    if (amount < 0) {
-        PyErr_SetString(
-            PyExc_ValueError,
-            "Counters can only be incremented by non-negative amounts.");
-        goto drop_labels;
+    if (exemplar == NULL) {
+        if (!counter_add(m, amount))
+            return NULL;
+        Py_RETURN_NONE;
     }
-    if (m->ref.cell != NULL)
-        mpm_counter_add(m->ref.cell, amount);
-    if (labels != NULL)
+    if (!encode(m, exemplar, &labels))
+        return NULL;
+    bool added = counter_add(m, amount);
+    if (added && labels != NULL)
         note(m, labels, amount, 0);
-    Py_RETURN_NONE;
-drop_labels:
     Py_XDECREF(labels);
-    return NULL;
+    if (!added)
+        return NULL;
+    Py_RETURN_NONE;
 }
 
 const char counter_reset_doc[] =
@@ -328,6 +341,16 @@ summary_observe(PyObject *op, PyObject *const *args, Py_ssize_t n,
     Py_RETURN_NONE;
 }
 
+static inline bool
+histogram_add(metric_object *m, double amount)
+{
+    if (!is_open(m) && !metric_open(m, false))
+        return false;
+    if (m->ref.cell != NULL)
+        histogram_write(m, amount);
+    return true;
+}
+
 const char histogram_observe_doc[] =
     "observe($self, /, amount, exemplar=None)\n--\n\n"
     "Count one observation; bucket, count and sum change in one "
@@ -339,22 +362,25 @@ histogram_observe(PyObject *op, PyObject *const *args, Py_ssize_t n,
 {
     metric_object *m = (metric_object *)op;
     double amount = 0;
-    PyObject *exemplar = NULL, *labels = NULL;
-    if (!AMOUNT(args, n, names, "amount", "observe", false, amount,
-                &exemplar) ||
-        !encode(m, exemplar, &labels))
+    PyObject *exemplar = NULL, *labels;
+    if (!AMOUNT(args, n, names, "amount", "observe", false, amount, &exemplar))
         return NULL;
-    if (!is_open(m) && !metric_open(m, false)) {
-        Py_XDECREF(labels);
-        return NULL;
+    if (exemplar == NULL) {
+        if (!histogram_add(m, amount))
+            return NULL;
+        Py_RETURN_NONE;
     }
-    if (m->ref.cell != NULL)
-        histogram_write(m, amount);
-    if (labels != NULL) {
+    if (!encode(m, exemplar, &labels))
+        return NULL;
+    bool added = histogram_add(m, amount);
+    if (added && labels != NULL) {
         const mpm_shape *shape = m->family->shape;
         note(m, labels, amount,
              mpm_bucket_of(mpm_shape_bounds(shape), shape->bounds, amount));
     }
+    Py_XDECREF(labels);
+    if (!added)
+        return NULL;
     Py_RETURN_NONE;
 }
 

@@ -78,7 +78,8 @@ look(int fd)
 static void
 test_one_after_the_other(void)
 {
-    int fd = new_store(), rounds = SANITIZED ? 100 : 10000;
+    int fd = new_store();
+    int rounds = SANITIZED || is_emulated() ? 100 : 10000; /* forks are slow */
     worker w = {fd, 3, false, -1, -1};
     await(start(work, &w));
     sight first = look(fd);

@@ -54,7 +54,8 @@ EACH = [Gauge(f"of_{mode}", "Set.", multiprocess_mode=mode) for mode in ("all", 
 STATE = Enum("state", "A state.", states=["on", "off", "gone"])
 ABOUT = Info("about", "Two names for one thing.")
 
-# Made and removed. Those of a line have as many words, so that one is given what another left.
+# Made and removed. The first three have as many words, and so have the two after them, so that each
+# is given what another one left.
 OWN = (
     (Counter, "own_counter", {}),
     (Gauge, "own_gauge", {}),

@@ -136,7 +136,8 @@ class Served:
             assert self.child.is_running(), self.child.last_words()
             try:
                 return bool(self.get("/metrics", timeout=2.0))
-            except (OSError, http.client.HTTPException):
+            # A 500, too: prometheus_client's workers read each other's half-made files at first.
+            except (OSError, http.client.HTTPException, AssertionError):
                 return False
 
         assert wait_until(answers, PATIENCE), self.child.last_words()
