@@ -152,7 +152,8 @@ def test_killed_in_the_other(store, container, member):
 
     assert [True, True] == [alive for each, alive in living if each == pid]
     assert [True, False] == [alive for each, alive in dead if each == pid]
-    assert len(living) == len(shards)
+    # As many as lived at once: in the second, a child may end before the other one begins.
+    assert len(living) <= len(shards) <= 4
     assert before['jobs_total{by="all"}'] == after['jobs_total{by="all"}'] == 3.0 * TURNS
     assert 6.0 * TURNS == last['jobs_total{by="all"}']
     assert (1.0, 1.0) == (before["busy"], last["busy"])
