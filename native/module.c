@@ -234,6 +234,34 @@ is_attached(PyObject *module, PyObject *arg)
 }
 
 PyDoc_STRVAR(
+    survive_truncation_doc,
+    "survive_truncation($module, /)\n--\n\n"
+    "From now on a store that is truncated while it is mapped is no SIGBUS.\n\n"
+    "What is read of it is zeros; `truncated_pages()` tells. Takes SIGBUS for\n"
+    "the whole process: for programs that only look.");
+
+static PyObject *
+survive_truncation(PyObject *module, PyObject *unused)
+{
+    mpm_status status = mpm_truncated_survive();
+    if (status != MPM_OK)
+        return raise_status(PyModule_GetState(module), status,
+                            "surviving truncation");
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(
+    truncated_pages_doc,
+    "truncated_pages($module, /)\n--\n\n"
+    "How many pages of mapped stores were truncated away and touched.");
+
+static PyObject *
+truncated_pages(PyObject *module, PyObject *unused)
+{
+    return PyLong_FromUnsignedLongLong(mpm_truncated_pages());
+}
+
+PyDoc_STRVAR(
     derive_doc,
     "derive($module, bases, /)\n--\n\n"
     "Make Counter to Enum and Timer, over the classes CounterBase to\n"
@@ -266,6 +294,9 @@ static PyMethodDef functions[] = {
     {"float_text", float_text, METH_O, float_text_doc},
     {"epoch", epoch, METH_NOARGS, epoch_doc},
     {"is_attached", is_attached, METH_O, is_attached_doc},
+    {"survive_truncation", survive_truncation, METH_NOARGS,
+     survive_truncation_doc},
+    {"truncated_pages", truncated_pages, METH_NOARGS, truncated_pages_doc},
     {"on", on, METH_VARARGS, on_doc},
     {NULL},
 };

@@ -29,6 +29,20 @@ mpm_budget_spend(mpm_budget *budget, uint64_t bytes)
     return enough;
 }
 
+/* ---- a file that is cut meanwhile: truncated.c ---------------------------- */
+
+/* [any process] From now on a page behind the end of a file is zeros, in this
+ * process and its forks, and not the SIGBUS that kills.  Only for programs of
+ * our own: the signal's handler is the program's. */
+mpm_status mpm_truncated_survive(void);
+/* [any process] How many pages became zeros.  What was read while this moved is
+ * worth nothing. */
+uint64_t mpm_truncated_pages(void);
+/* [any process] sys.c names its mappings, and takes them back.  64 are enough:
+ * more are mapped, and not survived. */
+void mpm_truncated_watch(const void *address, uint64_t bytes);
+void mpm_truncated_forget(const void *address);
+
 /* ---- a walk: series.c ---------------------------------------------------- */
 
 /* [any process] A walk over the series of one family, in the order of their

@@ -238,6 +238,7 @@ mpm_sys_map(int fd, uint64_t bytes, bool read_only, void **address)
     munmap(begin + before + bytes, ALIGNMENT - before);
     /* Else a core dump would write the whole reserve. */
     madvise(a, bytes, MADV_DONTDUMP);
+    mpm_truncated_watch(a, bytes);
     *address = a;
     return MPM_OK;
 }
@@ -245,6 +246,7 @@ mpm_sys_map(int fd, uint64_t bytes, bool read_only, void **address)
 void
 mpm_sys_unmap(void *address, uint64_t bytes)
 {
+    mpm_truncated_forget(address);
     munmap(address, bytes);
 }
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 
 from . import catalog, listening, reader, runner, store, storefile
-from ._native import Store, StoreError
+from ._native import Store, StoreError, survive_truncation, truncated_pages
 from .endpoints import start_http_server
 from .exposition import render
 from .negotiation import Encoding, Format
@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Does what the arguments say; returns the status to exit with."""
     options = parser().parse_args(arguments)
     try:
+        survive_truncation()
         status: int = options.do(options)
     except OSError as error:
         print(f"mpmetrics: {error}", file=sys.stderr)
@@ -185,15 +186,18 @@ def _check(options: argparse.Namespace) -> int:
     numbers = joined.statistics()
     broken = joined.check()
     rows = catalog.of(joined)
+    shown, hidden = rows.all_shown(), rows.hidden()
+    if truncated_pages():
+        raise StoreError(f"{path} was truncated while it was read")
     born = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(numbers["born"]))
     print(f"{path}: {'whole' if broken is None else 'DAMAGED: ' + broken}")
     print(f"  made {born}, {numbers['file_bytes']:,} bytes, {numbers['used_bytes']:,} used")
     print(f"  {numbers['processes']} living processes, {numbers['free_shards']} free shards")
-    print(f"  {len(rows.all_shown())} families shown, {numbers['series']:,} series")
-    for row in rows.hidden():
+    print(f"  {len(shown)} families shown, {numbers['series']:,} series")
+    for row in hidden:
         newer = rows.winner(row.id)
-        shown = "another" if newer is None else newer.shape
-        print(f"  hidden: {row.shape}; shown: {shown}")
+        instead = "another" if newer is None else newer.shape
+        print(f"  hidden: {row.shape}; shown: {instead}")
     return 0 if broken is None else 1
 
 

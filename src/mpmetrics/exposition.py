@@ -13,6 +13,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from . import catalog, created, reader, registry as registries, store, theirs
+from ._native import StoreError, truncated_pages
 from .merging import AddedUp
 from .negotiation import Encoding, Format
 from .samples import FamilyMetric
@@ -41,7 +42,12 @@ def generate_openmetrics(
 
 
 def render(registry: Collector, encoding: Encoding, names: Collection[str] | None = None) -> bytes:
-    """One scrape of `registry` in this encoding; with `names` only samples of these names."""
+    """
+    One scrape of `registry` in this encoding; with `names` only samples of these names.
+
+    Raises StoreError if a store was truncated meanwhile, where that isn't SIGBUS.
+    """
+    lost = truncated_pages()
     if isinstance(registry, registries.TheirRegistry):
         registries.foreign_of(registry).refresh()
     # Who reads a store from outside joins none: joining could begin the named one afresh.
@@ -52,6 +58,8 @@ def render(registry: Collector, encoding: Encoding, names: Collection[str] | Non
     parts = [_render(run, encoding) for run in _runs(_metrics(source, joined), encoding)]
     if encoding.format is Format.OPENMETRICS:
         parts.append(_EOF)
+    if truncated_pages() != lost:
+        raise StoreError("the store was truncated while it was read")
     return b"".join(parts)
 
 

@@ -11,7 +11,7 @@ from prometheus_client import Metric
 from prometheus_client.core import InfoMetricFamily
 
 from . import catalog, storefile
-from ._native import Store
+from ._native import Store, truncated_pages
 from .samples import FamilyMetric, Restricted
 
 log = logging.getLogger("mpmetrics")
@@ -82,16 +82,19 @@ class StoreReader(StoreView):
         self._store = None
         self._seen: tuple[int, int] | None = None
         self._size = 0
+        self._lost = truncated_pages()
         self._said = ""
 
     def _current(self) -> Store | None:
         try:
             status = os.stat(self._path)
             seen = status.st_dev, status.st_ino
-            # A store never shrinks: one that did was truncated, and touching the rest is fatal.
-            if self._seen != seen or status.st_size < self._size:
+            # A store never shrinks: one that did was truncated. If that was seen only while it was
+            # read, this mapping has zeros, whatever is in the file by now.
+            lost = truncated_pages()
+            if self._seen != seen or status.st_size < self._size or lost != self._lost:
                 self._store = open_read_only(self._path)
-                self._seen = seen
+                self._seen, self._lost = seen, lost
             self._size = status.st_size
         except FileNotFoundError:  # the application will start, or start again
             self._store = self._seen = None
