@@ -33,14 +33,19 @@ print(store.current().path, flush=True)
 sys.stdin.read()
 """
 # Names each signal that it gets, and ends at the end of its input.
+# Says which signals it gets, until its input ends. By the descriptor that wakes it: Python itself
+# looks for a signal before it reads, and one that comes between the two would wait for the input.
 LISTENER = """\
-import signal, sys
-def tell(number, frame):
-    print(signal.Signals(number).name, flush=True)
+import select, signal, socket, sys
+heard, wake = socket.socketpair()
+wake.setblocking(False)
+signal.set_wakeup_fd(wake.fileno())
 for name in sys.argv[1:]:
-    signal.signal(getattr(signal, "SIG" + name), tell)
+    signal.signal(getattr(signal, "SIG" + name), lambda number, frame: None)
 print("ready", flush=True)
-sys.stdin.read()
+while heard in select.select([heard, sys.stdin], [], [])[0]:
+    for number in heard.recv(100):
+        print(signal.Signals(number).name, flush=True)
 """
 
 
