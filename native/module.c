@@ -265,8 +265,9 @@ PyDoc_STRVAR(
     derive_doc,
     "derive($module, bases, /)\n--\n\n"
     "Make Counter to Enum and Timer, over the classes CounterBase to\n"
-    "TimerBase that `bases` has; metrics.py calls it once. Exemplars go\n"
-    "through its encode_exemplar.");
+    "TimerBase that `bases` has; metrics.py calls it once. Its MetricType\n"
+    "becomes the metaclass of the metrics' classes; exemplars go through\n"
+    "its encode_exemplar.");
 
 static PyObject *
 derive(PyObject *module, PyObject *bases)

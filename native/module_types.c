@@ -131,10 +131,23 @@ static const struct {
     {MPM_ENUM, "mpmetrics.Enum", "EnumBase", enum_methods},
 };
 
+/* Makes the class an instance of the metaclass, which decides what becomes of
+ * classes derived from it (deriving.py).  The limited API of 3.11 can't make
+ * it one from the start; a class of a Python metaclass has the same layout. */
+static void
+set_metaclass(PyTypeObject *type, PyObject *metaclass)
+{
+    Py_INCREF(metaclass); /* type, which isn't counted, held none */
+    Py_SET_TYPE((PyObject *)type, (PyTypeObject *)metaclass);
+}
+
 bool
 make_metric_types(PyObject *module, PyObject *bases)
 {
     module_state *state = PyModule_GetState(module);
+    PyObject *metaclass = PyObject_GetAttrString(bases, "MetricType");
+    if (metaclass == NULL)
+        return false;
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         PyType_Slot slots[] = {
             {Py_tp_new, metric_new},
@@ -154,8 +167,10 @@ make_metric_types(PyObject *module, PyObject *bases)
         };
         PyTypeObject *type = add_type(module, &spec, bases, types[i].base);
         if (type == NULL)
-            return false;
+            break;
+        set_metaclass(type, metaclass);
         state->metric_types[types[i].kind] = type;
     }
-    return true;
+    Py_DECREF(metaclass);
+    return !PyErr_Occurred();
 }

@@ -4,6 +4,7 @@ from typing import Any, Final, Self, TypeAlias, final
 
 from typing_extensions import Buffer, disjoint_base
 
+from .deriving import MetricType
 from .metrics import (
     CounterBase,
     EnumBase,
@@ -104,7 +105,7 @@ class Family:
     def release(self) -> None: ...
 
 # What every metric class has in C.
-class _Metric:
+class _Metric(metaclass=MetricType):
     _family: Family
     _labelvalues_or_none: tuple[str, ...] | None
     _parent: Any

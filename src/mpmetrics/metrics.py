@@ -28,6 +28,7 @@ from . import (
     theirs,
 )
 from .decorators import ExceptionCounter, InprogressTracker, around
+from .deriving import MetricType as MetricType, MetricWrapperBase as MetricWrapperBase
 from .samples import FamilyMetric, read
 from .values import Bucket, Children, Settable, Value
 
@@ -267,9 +268,6 @@ class MetricBase:
     def _raise_if_not_observable(self) -> None:
         if self._children is not None:
             raise ValueError(f"{self._type} metric is missing label values")
-
-
-MetricWrapperBase = MetricBase  # as prometheus_client calls it
 
 
 class CounterBase(MetricBase):

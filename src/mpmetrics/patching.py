@@ -31,7 +31,7 @@ _ENDPOINTS: dict[str, object] = {
 
 # What takes the place of what, where prometheus_client defines it. Each name is a public one.
 _REPLACED: dict[str, dict[str, object]] = {
-    "metrics": {**_CLASSES, "MetricWrapperBase": metrics.MetricBase},
+    "metrics": {**_CLASSES, "MetricWrapperBase": metrics.MetricWrapperBase},
     "registry": {"CollectorRegistry": registry.CollectorRegistry},
     "exposition": {**_ENDPOINTS, "generate_latest": exposition.generate_latest},
     "openmetrics.exposition": {"generate_latest": exposition.generate_openmetrics},

@@ -1,0 +1,132 @@
+"""Classes that extend prometheus_client's metrics by its private methods: they stay its own.
+
+A subclass of Counter to Enum counts for all processes, as its base does. One that overrides what
+only prometheus_client's class has and calls (`_metric_init`, `_child_samples`, ...) decides itself
+what is counted, in attributes of its own: it is derived from prometheus_client's class in the place
+of ours and counts for one process, as without us, and one line in the log says so. The same for
+whatever is derived from MetricWrapperBase, which does nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import types
+from abc import ABCMeta
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import prometheus_client
+from prometheus_client import metrics as their_metrics
+
+from . import _native
+
+log = logging.getLogger("mpmetrics")
+
+# Taken now: `patch` puts ours in their place.
+_THEIRS = {
+    name: getattr(prometheus_client, name)
+    for name in ("Counter", "Gauge", "Summary", "Histogram", "Info", "Enum")
+}
+_TheirBase = their_metrics.MetricWrapperBase
+
+# What prometheus_client's classes are made by. Ours must derive from it: else a class of a metric
+# and of something else (an ABC, a Protocol) would be refused that prometheus_client's would allow.
+if TYPE_CHECKING:
+    _TheirType = ABCMeta
+else:
+    _TheirType = type(_TheirBase)
+
+
+@functools.cache
+def _theirs() -> dict[type, Any]:
+    """Each class of ours, and prometheus_client's of that name."""
+    return {getattr(_native, name): theirs for name, theirs in _THEIRS.items()}
+
+
+class MetricType(_TheirType):
+    """
+    What Counter to Enum are instances of; the extension gives it to them.
+
+    prometheus_client's own class and what is derived from it count as subclasses of ours: so a
+    program's isinstance() says what it says without us, whichever of the two a metric is of.
+    """
+
+    def __new__(
+        metatype, name: str, bases: tuple[Any, ...], namespace: dict[str, Any], **kwargs: Any
+    ) -> Any:
+        ours = [cls for base in bases for cls in base.__mro__ if cls in _theirs()]
+        hooks = _overridden(ours[0], bases, namespace) if ours else []
+        if not hooks:
+            return super().__new__(metatype, name, bases, namespace, **kwargs)
+        cls, what = f"{namespace.get('__module__')}.{name}", ours[0].__name__
+        if ours[0] not in bases:
+            between = next(base.__name__ for base in bases if isinstance(base, MetricType))
+            raise TypeError(
+                f"{cls} extends prometheus_client's {what} by {', '.join(hooks)}, but the class "
+                f"between the two, {between}, counts for all processes.\n"
+                f"Derive {cls} from {what} itself, or leave the program as it is: "
+                "mpmetrics run --no-patch"
+            )
+        _say(cls, f"{what} by {', '.join(hooks)}")
+        changed = tuple(_theirs().get(base, base) for base in bases)
+        return types.new_class(name, changed, kwargs, lambda body: body.update(namespace))
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        theirs = _theirs().get(cls)
+        if theirs is None:
+            # Not that of typing.Protocol, which asks for what only its own classes have.
+            return ABCMeta.__instancecheck__(cls, instance)
+        return any(type.__instancecheck__(each, instance) for each in (cls, theirs))
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        theirs = _theirs().get(cls)
+        if theirs is None:
+            return ABCMeta.__subclasscheck__(cls, subclass)
+        return any(type.__subclasscheck__(each, subclass) for each in (cls, theirs))
+
+
+def _overridden(ours: type, bases: Iterable[type], namespace: dict[str, object]) -> list[str]:
+    """Which of the private methods of prometheus_client's class, that ours has not, are in it."""
+    hooks = {
+        name
+        for cls in _theirs()[ours].__mro__
+        if cls.__module__.partition(".")[0] == prometheus_client.__name__
+        for name, value in vars(cls).items()
+        if name.startswith("_") and not name.endswith("__") and inspect.isfunction(value)
+    }
+    found = set(namespace).union(*(dir(base) for base in bases))
+    overridden = sorted(name for name in hooks & found if not hasattr(ours, name))
+    if namespace.get("_type", ours._type) != ours._type:  # type: ignore[attr-defined]
+        overridden.append("_type")
+    return overridden
+
+
+def _say(cls: str, what: str) -> None:
+    log.warning(
+        "%s extends prometheus_client's %s: its metrics count for one process only", cls, what
+    )
+
+
+class _WrapperType(_TheirType):
+    """Our metrics count as instances of prometheus_client's base class, too."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        if cls is MetricWrapperBase:
+            return cls.__subclasscheck__(type(instance))
+        return bool(super().__instancecheck__(instance))
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        if cls is MetricWrapperBase:
+            # type's own check: that of an ABC asks all its subclasses, and so this one again.
+            return type.__subclasscheck__(_TheirBase, subclass) or isinstance(subclass, MetricType)
+        return super().__subclasscheck__(subclass)
+
+
+class MetricWrapperBase(_TheirBase, metaclass=_WrapperType):
+    """prometheus_client's base class, for programs that ask for it or derive from it."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _say(f"{cls.__module__}.{cls.__qualname__}", _TheirBase.__name__)

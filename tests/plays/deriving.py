@@ -1,0 +1,183 @@
+"""What test_deriving.py wants to see; each function runs in an interpreter of its own."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Iterable
+from threading import Lock
+from typing import Any, Protocol
+
+from tests.plays.patching import Lines
+
+
+def summary_with_quantiles(patched: bool) -> dict[str, Any]:
+    """A class as prometheus-summary 0.1.6 has it, unmodified but for what it keeps."""
+    lines = Lines()
+    if patched:
+        import mpmetrics
+
+        mpmetrics.patch()
+    import prometheus_client
+    from prometheus_client.samples import Sample
+
+    class Summary(prometheus_client.Summary):
+        def __init__(
+            self,
+            name: str,
+            documentation: str,
+            labelnames: Iterable[str] = (),
+            registry: Any = prometheus_client.REGISTRY,
+            _labelvalues: Any = None,
+            quantiles: Iterable[float] = (0.5,),
+            **more: Any,
+        ) -> None:
+            self._quantiles = quantiles
+            self._lock = Lock()
+            super().__init__(
+                name,
+                documentation,
+                labelnames,
+                registry=registry,
+                _labelvalues=_labelvalues,
+                **more,
+            )
+            self._kwargs["quantiles"] = quantiles
+
+        def _metric_init(self) -> None:
+            super()._metric_init()
+            self._seen: list[float] = []
+
+        def observe(self, amount: float) -> None:
+            super().observe(amount)
+            with self._lock:
+                self._seen.append(amount)
+
+        def _child_samples(self) -> Any:
+            with self._lock:
+                seen = sorted(self._seen)
+                samples = [
+                    Sample("", {"quantile": str(q)}, seen[int(len(seen) * q)], None, None)
+                    for q in self._quantiles
+                ]
+            return [*samples, *super()._child_samples()]
+
+    summary = Summary("seconds", "h", ["a"], quantiles=(0.5, 0.9))
+    for value in (1, 2, 3):
+        summary.labels("x").observe(value)
+    page = prometheus_client.generate_latest().decode().splitlines()
+    return {
+        "page": [line for line in page if line.startswith(("seconds{", "seconds_c", "seconds_s"))][
+            :4
+        ],
+        "is": [
+            isinstance(summary, Summary),
+            isinstance(summary.labels("x"), prometheus_client.Summary),
+            isinstance(summary, prometheus_client.Counter),
+            isinstance(summary, prometheus_client.metrics.MetricWrapperBase),
+            issubclass(Summary, prometheus_client.Summary),
+            Summary.__name__,
+        ],
+        "said": lines.said,
+    }
+
+
+def of_the_base_class(patched: bool) -> dict[str, Any]:
+    """A class that is derived from MetricWrapperBase."""
+    lines = Lines()
+    if patched:
+        import mpmetrics
+
+        mpmetrics.patch()
+    import prometheus_client
+    from prometheus_client.metrics import MetricWrapperBase
+    from prometheus_client.samples import Sample
+
+    class Latest(MetricWrapperBase):
+        _type = "gauge"
+
+        def _metric_init(self) -> None:
+            self._latest = 0.0
+
+        def say(self, value: float) -> None:
+            self._latest = value
+
+        def _child_samples(self) -> Any:
+            return [Sample("", {}, self._latest, None, None)]
+
+    Latest("one", "h").say(3)
+    Latest("two", "h", ["a"]).labels("x").say(4)
+    value = prometheus_client.REGISTRY.get_sample_value
+    return {
+        "values": [value("one"), value("two", {"a": "x"})],
+        "is": [
+            isinstance(Latest("three", "h"), MetricWrapperBase),
+            issubclass(Latest, MetricWrapperBase),
+            issubclass(prometheus_client.Gauge, MetricWrapperBase),
+            isinstance(prometheus_client.Gauge("four", "h"), MetricWrapperBase),
+            isinstance(prometheus_client.Gauge("five", "h"), Latest),
+            issubclass(int, MetricWrapperBase),
+        ],
+        "said": lines.said,
+    }
+
+
+def mixtures(patched: bool) -> list[Any]:
+    """Classes of a metric and something else: what they are, and what they count."""
+    if patched:
+        import mpmetrics
+
+        mpmetrics.patch()
+    import prometheus_client as client
+
+    class Sized(Protocol):
+        def size(self) -> int: ...
+
+    class Hooks:
+        def _child_samples(self) -> Any:
+            samples = super()._child_samples()  # type: ignore[misc]
+            return [sample._replace(value=7.0) for sample in samples]
+
+    class Abstract(client.Counter, abc.ABC):  # type: ignore[misc, name-defined]
+        pass
+
+    class Virtual:
+        pass
+
+    Abstract.register(Virtual)
+
+    class Structural(client.Gauge, Sized):  # type: ignore[misc, name-defined]
+        def size(self) -> int:
+            return 1
+
+    class Mixed(Hooks, client.Gauge):  # type: ignore[misc, name-defined]
+        pass
+
+    class Untyped(client.Gauge):  # type: ignore[misc, name-defined]
+        _type = "unknown"
+
+    made = [cls(cls.__name__, "h") for cls in (Abstract, Structural, Mixed, Untyped)]
+    for metric in made:
+        metric.inc(2)
+    value = client.REGISTRY.get_sample_value
+    return [
+        [value(name) for name in ("Abstract_total", "Structural", "Mixed", "Untyped")],
+        [isinstance(metric, type(metric)) for metric in made],
+        [isinstance(metric, client.Gauge) for metric in made],
+        [isinstance(Virtual(), Abstract), isinstance(made[1], Abstract)],
+        [type(client.Counter("plain", "h")) is client.Counter, issubclass(int, client.Counter)],
+    ]
+
+
+def between() -> list[str]:
+    """The private methods stand in a subclass of a class that is shared."""
+    import mpmetrics
+
+    class Shared(mpmetrics.Counter):
+        pass
+
+    make: Callable[..., Any] = type
+    try:
+        make("Last", (Shared,), {"_child_samples": lambda self: [], "__module__": "lib"})
+    except TypeError as error:
+        return [str(error)]
+    return []

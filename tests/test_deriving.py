@@ -1,0 +1,55 @@
+"""Classes that extend prometheus_client's metrics by its private methods."""
+
+from __future__ import annotations
+
+import pytest
+from tests.programs import run
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+PLAYS = "tests.plays.deriving"
+
+
+def test_summary_with_quantiles():
+    """prometheus-summary's class counts under the patch as without, and a line says for whom.
+
+    The class is its own base's, for isinstance() and issubclass() as well."""
+    alone, patched = (run(f"{PLAYS}:summary_with_quantiles", which) for which in (False, True))
+    (line,) = patched.pop("said")
+
+    assert [] == alone.pop("said")
+    assert alone == patched
+    assert [True, True, False, True, True, "Summary"] == patched["is"]
+    assert 'seconds{a="x",quantile="0.9"} 3.0' in patched["page"]
+    assert line.endswith(
+        "Summary extends prometheus_client's Summary by _child_samples, _metric_init: "
+        "its metrics count for one process only"
+    )
+
+
+def test_of_the_base_class():
+    """A class derived from MetricWrapperBase counts as without us, and a line says so."""
+    alone, patched = (run(f"{PLAYS}:of_the_base_class", which) for which in (False, True))
+    (line,) = patched.pop("said")
+
+    assert [] == alone.pop("said")
+    assert alone == patched
+    assert [3.0, 4.0] == patched["values"]
+    assert "Latest extends prometheus_client's MetricWrapperBase" in line
+
+
+def test_mixtures():
+    """A metric's class mixed with an ABC, a Protocol or somebody's methods is as without us."""
+    alone, patched = (run(f"{PLAYS}:mixtures", which) for which in (False, True))
+
+    assert [2.0, 2.0, 7.0, 2.0] == patched[0]
+    assert alone == patched
+
+
+def test_class_between():
+    """Where a class in between is shared already, an error names it and says what to do."""
+    (said,) = run(f"{PLAYS}:between")
+
+    assert "lib.Last extends prometheus_client's Counter by _child_samples" in said
+    assert "Shared, counts for all processes" in said
+    assert "Derive lib.Last from Counter itself" in said
