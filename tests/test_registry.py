@@ -195,6 +195,183 @@ def test_second_object_of_a_name_shows_the_first():
     assert [b"# HELP m_total h\n# TYPE m_total counter\nm_total 2.0\n"] * 2 == restricted
 
 
+@pytest.fixture(params=["prometheus_client", "mpmetrics"])
+def page(request):
+    """Who makes a page of a registry."""
+    return sys.modules[request.param].generate_latest
+
+
+def test_subclass_with_a_register_of_its_own(page):
+    """A named subclass's `register` may use what its own `__init__` makes after ours.
+
+    It is told what the program registers, and nothing of other processes' families."""
+
+    class Listing(mpmetrics.CollectorRegistry):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.listed = []
+
+        def register(self, collector):
+            self.listed.append(collector)
+            super().register(collector)
+
+    other = mpmetrics.CollectorRegistry(name="test_registry_subclass")
+    metric = Counter("theirs", "h", registry=other)
+    registry = Listing(name="test_registry_subclass")
+    mine = Counter("mine", "h", registry=registry)
+
+    assert [mine] == registry.listed
+    assert b"theirs_total 0.0" in page(registry)
+    assert metric.describe()[0].name == "theirs"
+
+
+def test_emptied_registry_shows_the_others(run, tmp_path):
+    """Whoever unregisters all collectors still has what other processes declare on every page.
+
+    Before a scrape and after one, by prometheus_client's functions and by ours."""
+    (tmp_path / "other.py").write_text("import mpmetrics; mpmetrics.Gauge('g', 'h').set(3)")
+    printed = run(
+        """
+        import mpmetrics, prometheus_client, subprocess, sys
+        def empty():
+            for collector in list(mpmetrics.REGISTRY._collector_to_names):
+                mpmetrics.REGISTRY.unregister(collector)
+        mpmetrics.Gauge("mine", "h")
+        empty()
+        subprocess.run([sys.executable, "other.py"], check=True)
+        pages = [prometheus_client.generate_latest(), mpmetrics.generate_latest()]
+        for library in (mpmetrics, prometheus_client):
+            empty()
+            pages.append(library.generate_latest())
+        empty()
+        pages.append(prometheus_client.generate_latest(
+            mpmetrics.REGISTRY.restricted_registry(["g"])))
+        print(*(page.count(b"g 3.0") for page in pages), any(b"mine" in page for page in pages))
+        """,
+        MPMETRICS_STORE=str(tmp_path / "store"),
+    )
+
+    assert ["1"] * 5 + ["False"] == printed
+
+
+def test_emptied_named_registry(page):
+    """The same of a registry that is only named."""
+    other = mpmetrics.CollectorRegistry(name="test_registry_emptied")
+    Gauge("g", "h", registry=other).set(3)
+    registry = mpmetrics.CollectorRegistry(name="test_registry_emptied")
+    pages = []
+    for _ in range(2):
+        pages.append(page(registry))
+        for collector in list(registry._collector_to_names):
+            registry.unregister(collector)
+    with pytest.raises(KeyError):
+        registry.unregister(collector)
+
+    assert [b"# HELP g h\n# TYPE g gauge\ng 3.0\n"] * 3 == [*pages, page(registry)]
+
+
+def test_scrape_inside_a_scrape(run, tmp_path):
+    """A scrape that another one overtakes shows what other processes have just declared as well."""
+    (tmp_path / "other.py").write_text("import mpmetrics; mpmetrics.Gauge('g', 'h').set(3)")
+    printed = run(
+        """
+        import prometheus_client, subprocess, sys
+        pages = []
+        class Scraping:
+            def describe(self):
+                return []
+            def collect(self):
+                if not pages:
+                    pages.append(None)
+                    pages.append(prometheus_client.generate_latest())
+                return []
+        prometheus_client.REGISTRY.register(Scraping())
+        import mpmetrics
+        mpmetrics.Gauge("mine", "h")
+        subprocess.run([sys.executable, "other.py"], check=True)
+        pages.append(prometheus_client.generate_latest())
+        print(*(page.count(b"g 3.0") for page in pages[1:]))
+        """,
+        MPMETRICS_STORE=str(tmp_path / "store"),
+    )
+
+    assert ["1", "1"] == printed
+
+
+def test_scrapes_at_once(run):
+    """Of several scrapes at one time each shows each family that another process declared, once."""
+    printed = run("""
+        import mpmetrics, prometheus_client, sys, threading
+        sys.setswitchinterval(1e-6)
+        ours, read = (mpmetrics.CollectorRegistry(name="r") for _ in range(2))
+        barrier, shown = threading.Barrier(4), []
+        def scrape():
+            for i in range(30):
+                barrier.wait()
+                page = prometheus_client.generate_latest(read)
+                shown.append(page.count(b" 1.0") == 20 * (i + 1))
+                barrier.wait()
+        threads = [threading.Thread(target=scrape) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for i in range(30):
+            for j in range(20):
+                mpmetrics.Gauge(f"g{i}_{j}", "h", registry=ours).set(1)
+            barrier.wait(), barrier.wait()
+        for thread in threads:
+            thread.join()
+        print(len(shown), all(shown))
+    """)
+
+    assert ["90", "True"] == printed
+
+
+def test_fork_during_a_scrape(run):
+    """A child forked while another thread was at the stand-ins isn't kept waiting."""
+    printed = run("""
+        import mpmetrics, os, threading
+        ours, read = (mpmetrics.CollectorRegistry(name="r") for _ in range(2))
+        mpmetrics.Gauge("g", "h", registry=ours).set(1)
+        inside, done = threading.Event(), threading.Event()
+        foreign = mpmetrics.registry.foreign_of(read)
+        def hold():
+            with foreign._lock:
+                inside.set()
+                done.wait()
+        thread = threading.Thread(target=hold)
+        thread.start()
+        inside.wait()
+        pid = os.fork()
+        if pid == 0:
+            os._exit(b"g 1.0" not in mpmetrics.generate_latest(read))
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        done.set()
+        thread.join()
+    """)
+
+    assert ["0"] == printed
+
+
+def test_every_registry_is_an_instance():
+    """REGISTRY and prometheus_client's registries are instances of our class, as without us.
+
+    A subclass of it has its own instances only."""
+
+    class Mine(mpmetrics.CollectorRegistry):
+        pass
+
+    theirs = prometheus_client.CollectorRegistry
+    registries = mpmetrics.REGISTRY, theirs(), mpmetrics.CollectorRegistry(), Mine()
+    assert [True] * 4 == [isinstance(each, mpmetrics.CollectorRegistry) for each in registries]
+    assert [False, False, False, True] == [isinstance(each, Mine) for each in registries]
+    assert [True, True, False, False] == [
+        issubclass(theirs, mpmetrics.CollectorRegistry),
+        issubclass(Mine, mpmetrics.CollectorRegistry),
+        issubclass(theirs, Mine),
+        isinstance("REGISTRY", mpmetrics.CollectorRegistry),
+    ]
+
+
 # ---- registering ---------------------------------------------------------------------------------
 
 

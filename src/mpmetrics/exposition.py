@@ -49,7 +49,7 @@ def render(registry: Collector, encoding: Encoding, names: Collection[str] | Non
     """
     lost = truncated_pages()
     if isinstance(registry, registries.TheirRegistry):
-        registries.foreign_of(registry).refresh()
+        registries.foreign_of(registry)  # which it shows then
     # Who reads a store from outside joins none: joining could begin the named one afresh.
     joined = None if isinstance(registry, reader.StoreView) else store.current(make=False)
     if joined is not None:

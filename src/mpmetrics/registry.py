@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import secrets
 import sys
+import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -42,7 +44,20 @@ class Describing(Protocol):
 TheirRegistry = prometheus_client.CollectorRegistry
 
 
-class CollectorRegistry(prometheus_client.CollectorRegistry):
+class _RegistryType(type(TheirRegistry)):  # type: ignore[misc]
+    """To isinstance() and issubclass() prometheus_client's registries, such as REGISTRY, are ours:
+    a program under `patch` asks for the class that stands in the place of theirs."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        asked = TheirRegistry if cls is CollectorRegistry else cls
+        return type.__instancecheck__(asked, instance)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        asked = TheirRegistry if cls is CollectorRegistry else cls
+        return type.__subclasscheck__(asked, subclass)
+
+
+class CollectorRegistry(prometheus_client.CollectorRegistry, metaclass=_RegistryType):
     """
     prometheus_client's registry, with a name that other processes know it by.
 
@@ -67,6 +82,18 @@ class CollectorRegistry(prometheus_client.CollectorRegistry):
         """
         _register(super().register, _foreign.get(self), collector)
 
+    def unregister(self, collector: Any) -> None:
+        """
+        Remove a collector; what only another process declared comes back at the next scrape.
+
+        Raises KeyError if it isn't in the registry.
+        """
+        _unregister(super().unregister, _foreign.get(self), collector)
+
+    def collect(self) -> Iterator[Metric]:
+        """Everything in the registry, of every process."""
+        return _collect(super().collect, _foreign.get(self))
+
     def restricted_registry(self, names: Iterable[str]) -> RestrictedRegistry:
         """What shows only samples of these names, of every process."""
         return _restricted(super().restricted_registry, _foreign.get(self), names)
@@ -79,9 +106,22 @@ def _register(theirs: Callable[[Any], None], foreign: Foreign | None, collector:
     try:
         theirs(collector)
     except ValueError:
-        if foreign is None or isinstance(collector, _StandIn) or not foreign.withdraw():
+        if foreign is None or not foreign.withdraw():
             raise
         theirs(collector)
+
+
+def _unregister(theirs: Callable[[Any], None], foreign: Foreign | None, collector: object) -> None:
+    theirs(collector)
+    if foreign is not None and isinstance(collector, _StandIn):
+        foreign.lose(collector)
+
+
+def _collect(theirs: Callable[[], Iterable[Metric]], foreign: Foreign | None) -> Iterator[Metric]:
+    """Collects as prometheus_client does, after a look at what other processes have declared."""
+    if foreign is not None:
+        foreign.refresh()
+    yield from theirs()
 
 
 def _restricted(
@@ -89,9 +129,7 @@ def _restricted(
     foreign: Foreign | None,
     names: Iterable[str],
 ) -> RestrictedRegistry:
-    """Restricts as prometheus_client does, after a look at what other processes have declared.
-
-    Stand-ins carry the names, and prometheus_client asks no collector without names."""
+    """The same for some names: stand-ins carry them."""
     if foreign is not None:
         foreign.refresh()
     return theirs(names)
@@ -270,37 +308,26 @@ def _stand_in(owner: Foreign, joined: _native.Store, row: catalog.Row) -> _Stand
 
 
 class Foreign:
-    """
-    The families of a registry that were not declared in this object of it.
-
-    It is itself a collector without names, so that a full scrape by anybody's endpoint asks it;
-    the stand-ins carry the names, so that `name[]` finds them.
-    """
+    """The families of a registry that were not declared in this object of it."""
 
     def __init__(self, registry: prometheus_client.CollectorRegistry) -> None:
         self._registry = weakref.ref(registry)
         self._stand_ins: dict[str, _StandIn] = {}
         self._seen: object = None
         self.left_out = 0  # families whose name a local collector of another kind has
+        self.unlock()
 
-    def describe(self) -> list[Metric]:
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        """What was declared since the last refresh; the known ones show themselves."""
-        known = set(self._stand_ins.values())
-        self.refresh()
-        for stand_in in list(self._stand_ins.values()):
-            if stand_in not in known:
-                yield from self.show(stand_in)
+    def unlock(self) -> None:
+        """In a forked child nobody is at work here, whatever thread was in the parent."""
+        # One scrape waits until another has made the stand-ins: else it would miss them, once.
+        # Each registry has its own, since prometheus_client calls collectors inside its own lock.
+        self._lock = threading.RLock()
 
     def show(self, stand_in: _StandIn) -> Iterator[Metric]:
-        """The stand-in's family, unless it has stepped aside meanwhile."""
+        """The stand-in's family, if it is still there."""
         joined = store.current(make=False)
-        if joined is None or self._stand_ins.get(stand_in.row.name) is not stand_in:
-            return
-        row = catalog.of(joined).winner(stand_in.row.id)
-        if row is not None:
+        row = None if joined is None else catalog.of(joined).winner(stand_in.row.id)
+        if joined is not None and row is not None:
             yield FamilyMetric(joined, row)
 
     def refresh(self) -> None:
@@ -310,43 +337,55 @@ class Foreign:
         identity = _identities.get(registry) if registry is not None else None
         if joined is None or registry is None or identity is None:
             return  # an unnamed registry is nobody before its first declaration
-        rows = catalog.of(joined).shown(identity.name)
-        local = identity.declared(registry)
-        state = (joined.identity, joined.declarations, len(local))
-        if state == self._seen:
-            return
-        wanted = {row.name: row for row in rows if local.isdisjoint(row.sample_names)}
-        for name, stand_in in list(self._stand_ins.items()):
-            if wanted.get(name) != stand_in.row:
-                self._drop(registry, name)
-        self.left_out = 0
-        for name, row in wanted.items():
-            if name not in self._stand_ins:
-                self._add(registry, _stand_in(self, joined, row))
-        self._seen = state
+        with self._lock:
+            rows = catalog.of(joined).shown(identity.name)
+            local = identity.declared(registry)
+            state = (joined.identity, joined.declarations, len(local))
+            if state == self._seen:
+                return
+            wanted = {row.name: row for row in rows if local.isdisjoint(row.sample_names)}
+            for name, stand_in in list(self._stand_ins.items()):
+                if wanted.get(name) != stand_in.row:
+                    self._drop(registry, name)
+            self.left_out = 0
+            for name, row in wanted.items():
+                if name not in self._stand_ins:
+                    self._add(registry, _stand_in(self, joined, row))
+            self._seen = state
 
     def step_aside(self, names: Iterable[str]) -> None:
         """This process declares these names itself now."""
         registry = self._registry()
         taken = set(names)
-        for name, stand_in in list(self._stand_ins.items()):
-            if registry is not None and not taken.isdisjoint(stand_in.row.sample_names):
-                self._drop(registry, name)
-                self._seen = None  # if the declaration fails, it is shown again
+        with self._lock:
+            for name, stand_in in list(self._stand_ins.items()):
+                if registry is not None and not taken.isdisjoint(stand_in.row.sample_names):
+                    self._drop(registry, name)
+                    self._seen = None  # if the declaration fails, it is shown again
 
     def withdraw(self) -> bool:
         """Takes all stand-ins away until the next refresh; false if there were none."""
         registry = self._registry()
-        names = list(self._stand_ins)
-        for name in names:
-            if registry is not None:
-                self._drop(registry, name)
-        self._seen = None
+        with self._lock:
+            names = list(self._stand_ins)
+            for name in names:
+                if registry is not None:
+                    self._drop(registry, name)
+            self._seen = None
         return bool(names)
+
+    def lose(self, stand_in: _StandIn) -> None:
+        """Somebody took it out of the registry; the next refresh puts another there."""
+        with self._lock:
+            if self._stand_ins.get(stand_in.row.name) is stand_in:
+                del self._stand_ins[stand_in.row.name]
+                self._seen = None
+
+    # By prometheus_client's own methods: a program's subclass may have others, for its collectors.
 
     def _add(self, registry: prometheus_client.CollectorRegistry, stand_in: _StandIn) -> None:
         try:
-            registry.register(stand_in)
+            TheirRegistry.register(registry, stand_in)
         except ValueError:  # a collector that isn't ours has the name: never two of one name
             self.left_out += 1
         else:
@@ -354,27 +393,35 @@ class Foreign:
 
     def _drop(self, registry: prometheus_client.CollectorRegistry, name: str) -> None:
         stand_in = self._stand_ins.pop(name, None)
-        if stand_in is None:  # another thread was faster
+        if stand_in is None:  # what a signal handler or __del__ called was faster
             return
         with contextlib.suppress(KeyError):  # somebody emptied the registry
-            registry.unregister(stand_in)
+            TheirRegistry.unregister(registry, stand_in)
 
 
 _foreign: weakref.WeakKeyDictionary[object, Foreign] = weakref.WeakKeyDictionary()
 
 
+def _unlock_all() -> None:
+    for foreign in list(_foreign.values()):
+        foreign.unlock()
+
+
+os.register_at_fork(after_in_child=_unlock_all)
+
+
 def foreign_of(registry: prometheus_client.CollectorRegistry) -> Foreign:
-    """The registry's stand-ins; from the first call on, every full scrape shows them."""
+    """The registry's stand-ins; from the first call on, everybody's scrape shows them."""
     foreign = _foreign.get(registry)
     if foreign is None:
         foreign = _foreign[registry] = Foreign(registry)
-        registry.register(foreign)
-        if not isinstance(registry, CollectorRegistry):
+        if CollectorRegistry not in type(registry).__mro__:  # isinstance() says yes to theirs
             # On the object itself: REGISTRY can't be made one of another class.
-            registry.register = functools.partial(  # type: ignore[method-assign]
-                _register, registry.register, foreign
-            )
-            registry.restricted_registry = functools.partial(  # type: ignore[method-assign]
+            whole: Any = registry
+            whole.register = functools.partial(_register, registry.register, foreign)
+            whole.unregister = functools.partial(_unregister, registry.unregister, foreign)
+            whole.collect = functools.partial(_collect, registry.collect, foreign)
+            whole.restricted_registry = functools.partial(
                 _restricted, registry.restricted_registry, foreign
             )
     return foreign
