@@ -113,6 +113,13 @@ def test_variable_with_patch(tmp_path):
     assert {"at import": [], "said": [], "files": []} == seen
 
 
+@pytest.mark.parametrize("patched", [True, False])
+def test_created_series(patched, tmp_path):
+    """With the variable set disable_created_metrics() works as ever, ours and the one patched."""
+    assert [True, False, True] == run(f"{PLAYS}:created", patched, str(tmp_path))
+    assert [] == list(tmp_path.iterdir())
+
+
 def test_merge_reads_files(tmp_path):
     """MultiProcessCollector.merge still reads files of prometheus_client's that it is given."""
     assert [["old_total", 7.0]] == run(f"{PLAYS}:files_of_an_earlier_run", str(tmp_path))

@@ -43,6 +43,7 @@ from mpmetrics.samples import Exemplar, Sample, Timestamp
 OURS = {
     *("Counter", "Gauge", "Summary", "Histogram", "Info", "Enum", "MetricWrapperBase"),
     *("CollectorRegistry", "MultiProcessCollector", "mark_process_dead", "generate_latest"),
+    *("disable_created_metrics", "enable_created_metrics"),
     *("MetricsHandler", "make_asgi_app", "make_wsgi_app", "start_http_server", "start_wsgi_server"),
     *("core", "exposition", "metrics", "multiprocess", "registry", "samples"),
 }

@@ -1,27 +1,41 @@
 """Whether scrapes show the `_created` series: prometheus_client's own switch, read at each scrape.
 
 The switch is a private variable there, so it is asked the public way: does a counter of its own
-show one? That costs some microseconds a scrape.
+show one? That costs some microseconds a scrape. Where such a counter would be a file, since
+PROMETHEUS_MULTIPROC_DIR is set, what counts is the last call of the two functions here.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
+import prometheus_client
 from prometheus_client import Counter
 
 from . import multiprocdir
 
-if TYPE_CHECKING:  # theirs have no types
-
-    def disable_created_metrics() -> None: ...
-    def enable_created_metrics() -> None: ...
-else:
-    from prometheus_client import disable_created_metrics, enable_created_metrics
-
 __all__ = ["disable_created_metrics", "enable_created_metrics", "is_enabled"]
+
+# Taken now: `patch` puts ours in their place.
+_their_disable: Callable[[], None] = prometheus_client.disable_created_metrics
+_their_enable: Callable[[], None] = prometheus_client.enable_created_metrics
+_said: bool | None = None  # by the program, last
+
+
+def disable_created_metrics() -> None:
+    """Show no `_created` series from the next scrape on, of this process."""
+    global _said
+    _said = False
+    _their_disable()
+
+
+def enable_created_metrics() -> None:
+    """Show the `_created` series of counters, histograms and summaries again."""
+    global _said
+    _said = True
+    _their_enable()
 
 
 @functools.cache
@@ -33,6 +47,8 @@ def is_enabled() -> bool:
     """Are `_created` series to be shown?"""
     if multiprocdir.is_set():
         # There a probe would be a file in the user's folder.
+        if _said is not None:
+            return _said
         disabled = os.environ.get("PROMETHEUS_DISABLE_CREATED_SERIES", "False")
         return disabled.lower() not in ("true", "1", "t")
     return any(

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 
-from . import _native, endpoints, exposition, metrics, multiprocdir, multiprocess, registry
+from . import _native, created, endpoints, exposition, metrics, multiprocdir, multiprocess, registry
 
 log = logging.getLogger("mpmetrics")
 
@@ -31,7 +31,12 @@ _ENDPOINTS: dict[str, object] = {
 
 # What takes the place of what, where prometheus_client defines it. Each name is a public one.
 _REPLACED: dict[str, dict[str, object]] = {
-    "metrics": {**_CLASSES, "MetricWrapperBase": metrics.MetricWrapperBase},
+    "metrics": {
+        **_CLASSES,
+        "MetricWrapperBase": metrics.MetricWrapperBase,
+        "disable_created_metrics": created.disable_created_metrics,
+        "enable_created_metrics": created.enable_created_metrics,
+    },
     "registry": {"CollectorRegistry": registry.CollectorRegistry},
     "exposition": {**_ENDPOINTS, "generate_latest": exposition.generate_latest},
     "openmetrics.exposition": {"generate_latest": exposition.generate_openmetrics},

@@ -17,6 +17,7 @@ from typing import Any
 
 # What a program may take from where, and must be ours then.
 CLASSES = ["Counter", "Gauge", "Summary", "Histogram", "Info", "Enum"]
+SWITCHES = ["disable_created_metrics", "enable_created_metrics"]
 ENDPOINTS = [
     "MetricsHandler",
     "make_asgi_app",
@@ -25,9 +26,9 @@ ENDPOINTS = [
     "start_wsgi_server",
 ]
 NAMES = {
-    "": [*CLASSES, *ENDPOINTS, "CollectorRegistry", "generate_latest"],
+    "": [*CLASSES, *SWITCHES, *ENDPOINTS, "CollectorRegistry", "generate_latest"],
     ".core": [*CLASSES, "CollectorRegistry"],
-    ".metrics": [*CLASSES, "MetricWrapperBase", "CollectorRegistry"],
+    ".metrics": [*CLASSES, *SWITCHES, "MetricWrapperBase", "CollectorRegistry"],
     ".registry": ["CollectorRegistry"],
     ".exposition": [*ENDPOINTS, "generate_latest"],
     ".asgi": ["make_asgi_app"],
@@ -239,6 +240,22 @@ def left_over(patched: bool, variable: str, folder: str) -> dict[str, Any]:
     mpmetrics.Counter("y", "h").inc()
     mpmetrics.generate_latest()
     return {"at import": at_import, "said": lines.said, "files": os.listdir(folder)}
+
+
+def created(patched: bool, folder: str) -> list[bool]:
+    """Are `_created` series shown, at first and after each call of the two switches?"""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    import mpmetrics
+
+    if patched:
+        mpmetrics.patch()
+    library: Any = sys.modules["prometheus_client"] if patched else mpmetrics
+    library.Counter("x", "h")
+    pages = [library.generate_latest()]
+    for switch in (library.disable_created_metrics, library.enable_created_metrics):
+        switch()
+        pages.append(library.generate_latest())
+    return [b"x_created" in page for page in pages]
 
 
 def files_of_an_earlier_run(folder: str) -> list[list[Any]]:
