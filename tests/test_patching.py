@@ -64,6 +64,21 @@ def test_not_too_late():
     assert [] == run(f"{PLAYS}:late", "harmless")
 
 
+def test_unfinished_things():
+    """Half-made metrics and modules that are still to be loaded are left as they are.
+
+    patch() looks through both for what it came too late for."""
+    replaced, undone, (line,), loaded = run(f"{PLAYS}:unfinished")
+
+    assert [True, False, False] == [replaced, undone, loaded]
+    assert line.endswith("each of which counts for one process only: whole")
+
+
+def test_all_or_nothing():
+    """If a name can't be replaced none is, and the next patch() says so again."""
+    assert [["frozen", "frozen"], True] == run(f"{PLAYS}:all_or_nothing")
+
+
 # ---- PROMETHEUS_MULTIPROC_DIR --------------------------------------------------------------------
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
+from typing import Any
 
 from . import _native, created, endpoints, exposition, metrics, multiprocdir, multiprocess, registry
 
@@ -73,6 +75,7 @@ class Patch:
         self.undo()
 
     def _apply(self) -> None:
+        """Replaces all names, or none and raises."""
         # All of them first: one that is imported later would bind what is patched half.
         modules = {name: importlib.import_module(f"{_THEIRS}.{name}") for name in _REPLACED}
         importlib.import_module(f"{_THEIRS}.core")
@@ -85,7 +88,11 @@ class Patch:
                     self._harmful.add(id(theirs))
                 if attribute in _CLASSES:
                     self._classes.add(theirs)
-        _replace_all(self._ours)
+        try:
+            _replace_all(self._ours)
+        except BaseException:
+            self.undo()
+            raise
         multiprocdir.is_patched = True
 
     def _late_modules(self) -> set[str]:
@@ -101,12 +108,19 @@ class Patch:
         """Metrics that were made of prometheus_client's classes, before."""
         classes = set(_with_subclasses(self._classes))
         return {
-            metric.name
+            name
             for thing in gc.get_referrers(*classes)
             if type(thing) in classes
-            for metric in thing.describe()
-            if not metric.name.startswith("mpmetrics_")  # our own probe
+            for name in _names(thing)
+            if not name.startswith("mpmetrics_")  # our own probe
         }
+
+
+def _names(metric: Any) -> list[str]:
+    """Those of a metric; none of one whose `__init__` has raised, or is still running."""
+    with contextlib.suppress(Exception):
+        return [family.name for family in metric.describe()]
+    return []
 
 
 def _with_subclasses(classes: Iterable[type]) -> Iterator[type]:
@@ -116,8 +130,13 @@ def _with_subclasses(classes: Iterable[type]) -> Iterator[type]:
 
 
 def _attributes(module: ModuleType) -> dict[str, object]:
-    """A copy: another thread may be importing."""
-    return dict(getattr(module, "__dict__", {}))  # anything may stand in sys.modules
+    """A copy: another thread may be importing. Empty if there are none: anything may stand in
+    sys.modules."""
+    try:
+        # Not the module's own way to give it, which runs one that is yet to be loaded.
+        return dict(object.__getattribute__(module, "__dict__"))
+    except (AttributeError, TypeError):
+        return {}
 
 
 def _replace_all(replacements: Mapping[int, object]) -> None:
@@ -148,13 +167,14 @@ def patch() -> Patch:
     global _applied
     if _applied is not None and _applied._theirs:
         return Patch()
-    _applied = Patch()
-    _applied._apply()
+    done = Patch()
+    done._apply()
+    _applied = done
     late = [
-        (_applied._late_modules(), "modules, which keep prometheus_client's own names"),
-        (_applied._late_metrics(), "metrics, each of which counts for one process only"),
+        (done._late_modules(), "modules, which keep prometheus_client's own names"),
+        (done._late_metrics(), "metrics, each of which counts for one process only"),
     ]
     found = [f"the {what}: {', '.join(sorted(names))}" for names, what in late if names]
     if found:
         log.warning("patch() came too late for %s", "; and for ".join(found))
-    return _applied
+    return done

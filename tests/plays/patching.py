@@ -5,6 +5,7 @@ Nothing here imports prometheus_client or mpmetrics at the top: which comes firs
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
@@ -185,6 +186,65 @@ def late(kind: str) -> list[str]:
     mpmetrics.patch()
     mpmetrics.patch()
     return lines.said
+
+
+def unfinished() -> list[Any]:
+    """A metric whose `__init__` raised is still there, and a module that is loaded at first use."""
+    import importlib.util
+
+    import prometheus_client
+
+    class Half(prometheus_client.Gauge):
+        def __init__(self) -> None:
+            kept.append(self)
+            raise ValueError
+
+    kept: list[object] = []
+    with contextlib.suppress(ValueError):
+        Half()
+    kept.append(prometheus_client.Gauge("whole", "h"))
+    spec = importlib.util.find_spec("tests.plays.not_to_be_imported")
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader = importlib.util.LazyLoader(spec.loader)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["a_lazy_module"] = module
+    spec.loader.exec_module(module)
+    sys.modules["no_module"] = 5  # type: ignore[assignment]
+
+    import mpmetrics
+
+    lines = Lines()
+    with mpmetrics.patch():
+        seen = [prometheus_client.Gauge is mpmetrics.Gauge]
+    seen.append(prometheus_client.Gauge is mpmetrics.Gauge)
+    del sys.modules["no_module"]
+    return [*seen, lines.said, "is_loaded" in object.__getattribute__(module, "__dict__")]
+
+
+def all_or_nothing() -> list[Any]:
+    """A module of prometheus_client's that lets nothing be replaced in it."""
+    import prometheus_client
+
+    import mpmetrics
+
+    class Frozen(types.ModuleType):
+        def __setattr__(self, name: str, value: object) -> None:
+            if str(getattr(value, "__module__", "")).startswith("mpmetrics"):
+                raise RuntimeError("frozen")
+            super().__setattr__(name, value)
+
+    frozen = sys.modules["prometheus_client.zzz"] = Frozen("zzz")
+    frozen.Counter = prometheus_client.Counter  # type: ignore[attr-defined]
+    all_modules()  # each is an attribute of its package from now on
+    before = all_modules()
+    raised = []
+    for _ in range(2):
+        try:
+            mpmetrics.patch()
+        except RuntimeError as error:
+            raised.append(str(error))
+    return [raised, before == all_modules()]
 
 
 # ---- PROMETHEUS_MULTIPROC_DIR --------------------------------------------------------------------
