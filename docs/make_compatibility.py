@@ -55,6 +55,11 @@ REMARKS: dict[str, tuple[str, str]] = {
     "make_asgi_app": (BETTER, "Shows all processes; `path=` serves that path alone."),
     "start_http_server": (BETTER, "Shows all processes; `path=` serves that path alone."),
     "start_wsgi_server": (BETTER, "Shows all processes; `path=` serves that path alone."),
+    "disable_created_metrics": (
+        BETTER,
+        "Of this process, as ever; also while PROMETHEUS_MULTIPROC_DIR is set.",
+    ),
+    "enable_created_metrics": (BETTER, "The same."),
     # ---- the metric classes
     "Counter": (BETTER, "Counts for all processes; not a subclass of prometheus_client's class."),
     "Gauge": (
@@ -125,7 +130,7 @@ REMARKS: dict[str, tuple[str, str]] = {
     ),
     "Histogram.DEFAULT_BUCKETS": (SAME, ""),
     "Info.info": (BETTER, "In all processes, in one piece."),
-    "Enum.state": (DIFFERENT, "The state is given by position, not by name."),
+    "Enum.state": (BETTER, "In all processes."),
     # ---- registries
     "CollectorRegistry.register": (
         BETTER,
@@ -133,7 +138,12 @@ REMARKS: dict[str, tuple[str, str]] = {
     ),
     "CollectorRegistry.collect": (
         BETTER,
-        "prometheus_client's own; a collector in it adds what other processes declared.",
+        "Looks first at what other processes have declared by then; prometheus_client's own"
+        " endpoints call it, too.",
+    ),
+    "CollectorRegistry.unregister": (
+        BETTER,
+        "What only another process declared comes back at the next scrape.",
     ),
     "CollectorRegistry.restricted_registry": (
         BETTER,
