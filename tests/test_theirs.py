@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import subprocess
 import sys
@@ -52,6 +53,31 @@ OURS = {
 def test_every_name_of_the_package():
     """The package has every name that prometheus_client says it has."""
     assert [] == [name for name in prometheus_client.__all__ if not hasattr(mpmetrics, name)]
+
+
+def test_star_import():
+    """`from mpmetrics import *` brings prometheus_client's names and ours, and no module."""
+    found = {}
+    exec("from mpmetrics import *", found)
+    del found["__builtins__"]
+
+    ours = {name for name in found if name not in prometheus_client.__all__}
+    assert set() == set(prometheus_client.__all__) - found.keys()
+    assert {"Store", "StoreStatistics", "StoreCollector", "StoreError", "StoreLayoutError"} | {
+        "Patch",
+        "patch",
+    } == ours
+    assert [] == [name for name, value in found.items() if inspect.ismodule(value)]
+
+
+@pytest.mark.parametrize("module", ["core", "exposition", "metrics", "registry", "samples"])
+def test_star_import_of_modules(module):
+    """So with the modules that we have, too: the same names as from prometheus_client's."""
+    found, theirs = {}, {}
+    exec(f"from mpmetrics.{module} import *", found)
+    exec(f"from prometheus_client.{module} import *", theirs)
+
+    assert theirs.keys() == found.keys()
 
 
 @pytest.mark.parametrize("line", IMPORTS)
@@ -121,13 +147,31 @@ import mpmetrics.auto
 with mpmetrics.patch() as patch:
     Counter("x", "h").inc()
 patch.undo()
+store = mpmetrics.Store("/not/there", persist=True)
+assert store.path == "/not/there" and store.statistics().series == 0
+assert issubclass(mpmetrics.StoreLayoutError, mpmetrics.StoreError)
+for make in (mpmetrics.make_wsgi_app, mpmetrics.make_asgi_app):
+    assert callable(make(path="/metrics")) and callable(make(REGISTRY, True))
+server, _ = mpmetrics.start_http_server(0, "127.0.0.1", path="/metrics", shared=True)
+port = server.server_port
+assert mpmetrics.start_http_server(port, "127.0.0.1", shared=True)[0] is None
+try:
+    mpmetrics.start_http_server(port, "127.0.0.1")
+except OSError:
+    server.shutdown()
+    server.server_close()
+scope = {{}}
+exec("from mpmetrics import *", scope)
+assert set(mpmetrics.__all__) == scope.keys() - {{"__builtins__"}}
 assert b"x_total 1.0" in generate_latest(REGISTRY)
 print(Counter.__module__, MultiProcessCollector.__module__)
 """
 
 
 def test_elsewhere(tmp_path):
-    """Where there is no core, the same imports give prometheus_client's; patch() does nothing."""
+    """Where there is no core, the same imports give prometheus_client's; patch() does nothing.
+
+    All our own names are there, and take the same arguments."""
     program = tmp_path / "program.py"
     program.write_text(ELSEWHERE.format(imports="\n".join(IMPORTS)))
     ended = subprocess.run(

@@ -64,10 +64,11 @@ if sys.platform == "linux":
         start_wsgi_server as start_wsgi_server,
     )
     from .exposition import generate_latest as generate_latest
-    from .named import Store as Store, StoreStatistics as StoreStatistics
+    from .named import Store as Store
     from .patching import Patch as Patch, patch as patch
     from .registry import CollectorRegistry as CollectorRegistry, foreign_of as _foreign_of
     from .selfmetrics import StoreCollector as StoreCollector
+    from .statistics import StoreStatistics as StoreStatistics
 
     # So that prometheus_client's own endpoints show what other processes declared, also in a
     # process that declares nothing itself.
@@ -85,8 +86,11 @@ else:
         Info as Info,
         MetricsHandler as MetricsHandler,
         Patch as Patch,
+        Store as Store,
         StoreCollector as StoreCollector,
         StoreError as StoreError,
+        StoreLayoutError as StoreLayoutError,
+        StoreStatistics as StoreStatistics,
         Summary as Summary,
         generate_latest as generate_latest,
         make_asgi_app as make_asgi_app,
@@ -98,3 +102,45 @@ else:
     )
 
     _take_modules(sys.modules[__name__])
+
+# prometheus_client's, and ours: on every platform.
+__all__ = [
+    "CONTENT_TYPE_LATEST",
+    "CONTENT_TYPE_PLAIN_0_0_4",
+    "CONTENT_TYPE_PLAIN_1_0_0",
+    "GC_COLLECTOR",
+    "PLATFORM_COLLECTOR",
+    "PROCESS_COLLECTOR",
+    "REGISTRY",
+    "CollectorRegistry",
+    "Counter",
+    "Enum",
+    "GCCollector",
+    "Gauge",
+    "Histogram",
+    "Info",
+    "Metric",
+    "MetricsHandler",
+    "Patch",
+    "PlatformCollector",
+    "ProcessCollector",
+    "Store",
+    "StoreCollector",
+    "StoreError",
+    "StoreLayoutError",
+    "StoreStatistics",
+    "Summary",
+    "delete_from_gateway",
+    "disable_created_metrics",
+    "enable_created_metrics",
+    "generate_latest",
+    "instance_ip_grouping_key",
+    "make_asgi_app",
+    "make_wsgi_app",
+    "patch",
+    "push_to_gateway",
+    "pushadd_to_gateway",
+    "start_http_server",
+    "start_wsgi_server",
+    "write_to_textfile",
+]

@@ -5,11 +5,17 @@ So a program for Linux runs on a laptop, as one process.
 
 from __future__ import annotations
 
+import errno
+import functools
 import importlib
 import logging
+import os
 import sys
+import threading
+from collections.abc import Callable
 from typing import Any
 
+import prometheus_client
 from prometheus_client import (
     REGISTRY as REGISTRY,
     CollectorRegistry as _TheirRegistry,
@@ -21,15 +27,30 @@ from prometheus_client import (
     MetricsHandler as MetricsHandler,
     Summary as Summary,
     generate_latest as generate_latest,
-    make_asgi_app as make_asgi_app,
-    make_wsgi_app as make_wsgi_app,
-    start_http_server as start_http_server,
-    start_wsgi_server as start_wsgi_server,
 )
+
+from .statistics import StoreStatistics as StoreStatistics
+
+log = logging.getLogger("mpmetrics")
 
 
 class StoreError(OSError):
     """Never raised here: there are no stores."""
+
+
+class StoreLayoutError(StoreError):
+    """Never raised here."""
+
+
+class Store:
+    """Nothing is there; the path is for other platforms."""
+
+    def __init__(self, path: str | os.PathLike[str], persist: bool = False) -> None:
+        self.path = os.fspath(path)
+
+    def statistics(self) -> StoreStatistics:
+        """All zero."""
+        return StoreStatistics(*[0] * len(StoreStatistics.__match_args__))  # type: ignore[arg-type]
 
 
 class CollectorRegistry(_TheirRegistry):
@@ -48,6 +69,39 @@ class StoreCollector:
     def collect(self) -> list[object]:
         """Nothing."""
         return []
+
+
+def _on_every_path(make: Callable[..., Any]) -> Callable[..., Any]:
+    """prometheus_client's apps answer every path, and so the one that is given, too."""
+
+    @functools.wraps(make)
+    def made(*args: Any, path: str | None = None, **kwargs: Any) -> Any:
+        return make(*args, **kwargs)
+
+    return made
+
+
+make_asgi_app = _on_every_path(prometheus_client.make_asgi_app)
+make_wsgi_app = _on_every_path(prometheus_client.make_wsgi_app)
+
+
+def start_http_server(
+    *args: Any, path: str | None = None, shared: bool = False, **kwargs: Any
+) -> tuple[Any, threading.Thread]:
+    """prometheus_client's, which answers every path.
+
+    With `shared` whoever comes first serves, and shows what it counts itself; nobody takes over.
+    The server is None for the others, and the thread is none that runs."""
+    try:
+        return prometheus_client.start_http_server(*args, **kwargs)
+    except OSError as error:
+        if not shared or error.errno != errno.EADDRINUSE:
+            raise
+        log.info("the port is taken: this process doesn't serve")
+    return None, threading.Thread()
+
+
+start_wsgi_server = start_http_server
 
 
 class Patch:
@@ -89,6 +143,6 @@ def take_modules(package: Any) -> None:
             setattr(package, name, module)
 
 
-logging.getLogger("mpmetrics").warning(
+log.warning(
     "shared memory needs Linux: here mpmetrics is prometheus_client, each process by itself"
 )

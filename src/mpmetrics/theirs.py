@@ -14,10 +14,15 @@ from typing import Any
 
 
 def names_of(module: str) -> Callable[[str], Any]:
-    """The `__getattr__` of a module that has every public name of prometheus_client's."""
+    """The `__getattr__` of a module that has every public name of prometheus_client's.
+
+    `from mpmetrics.core import *` finds there which they are, and nothing but them."""
 
     def lookup(name: str) -> Any:
         theirs = importlib.import_module(f"prometheus_client.{module}")
+        if name == "__all__":
+            public = [each for each in vars(theirs) if not each.startswith("_")]
+            return getattr(theirs, "__all__", public)
         if name.startswith("_") or not hasattr(theirs, name):
             raise AttributeError(f"module 'mpmetrics.{module}' has no attribute {name!r}")
         ours = vars(sys.modules[__package__]).get(name)
