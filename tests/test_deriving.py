@@ -53,3 +53,13 @@ def test_class_between():
     assert "lib.Last extends prometheus_client's Counter by _child_samples" in said
     assert "Shared, counts for all processes" in said
     assert "Derive lib.Last from Counter itself" in said
+
+
+def test_files_of_the_multiprocess_mode(tmp_path):
+    """In prometheus_client's multi-process mode such a class counts in files, and is shown.
+
+    MultiProcessCollector puts what the files have beside what the store has, and nothing twice."""
+    assert [
+        ["jobs_total 2.0", "sizes_count 1.0", "sizes_sum 5.0"],
+        ["summary"],
+    ] == run(f"{PLAYS}:in_files", str(tmp_path))

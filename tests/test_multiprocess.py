@@ -41,6 +41,16 @@ def test_ways(method):
     } == seen["restricted"]
 
 
+def test_registry_with_little():
+    """prometheus_client's class needs only `register` of a registry, and so does ours."""
+    assert [True, {"x_total": 2.0}] == run(f"{PLAYS}:registry_with_little")
+
+
+def test_unregistered_collector():
+    """Once it is unregistered nothing of it is shown, by name either; other collectors stay."""
+    assert [{"x_total": 2.0}, {"local": 1.0}, {"local": 1.0}, {}] == run(f"{PLAYS}:unregistered")
+
+
 def test_beside_metrics():
     """A registry that has the collector and metrics shows each family once, all added up."""
     seen = run(f"{PLAYS}:beside_metrics")

@@ -103,7 +103,11 @@ def _overridden(ours: type, bases: Iterable[type], namespace: dict[str, object])
     return overridden
 
 
+names: list[str] = []  # of the classes that stay prometheus_client's in this process
+
+
 def _say(cls: str, what: str) -> None:
+    names.append(cls)
     log.warning(
         "%s extends prometheus_client's %s: its metrics count for one process only", cls, what
     )

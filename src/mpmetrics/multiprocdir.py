@@ -21,6 +21,11 @@ def is_set() -> bool:
     return any(name in os.environ for name in _NAMES)
 
 
+def folder() -> str | None:
+    """Where."""
+    return next((os.environ[name] for name in _NAMES if name in os.environ), None)
+
+
 def is_mode() -> bool:
     """Is this a program of prometheus_client's multi-process mode, which knows no registries?"""
     return is_patched and is_set()

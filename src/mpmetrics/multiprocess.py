@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -10,11 +10,14 @@ import prometheus_client
 from prometheus_client import Metric, multiprocess as theirs
 from prometheus_client.registry import Collector
 
-from . import catalog, functions, store
+from . import catalog, deriving, functions, multiprocdir, store
 from .merging import added_up, groups
 from .samples import FamilyMetric, Restricted
 
 __all__ = ["MultiProcessCollector", "mark_process_dead"]
+
+
+_Theirs: Any = theirs.MultiProcessCollector  # taken now: `patch` puts ours in its place
 
 
 class MultiProcessCollector(theirs.MultiProcessCollector):
@@ -22,17 +25,20 @@ class MultiProcessCollector(theirs.MultiProcessCollector):
     Every family of the store, of all registries and processes; registered in `registry`, if given.
 
     Families of one name and type in several registries are added up, as prometheus_client's class
-    does. There is no folder: `path` and PROMETHEUS_MULTIPROC_DIR are ignored. `merge` is
+    does. There is no folder, and `path` and PROMETHEUS_MULTIPROC_DIR are ignored, but for classes
+    that count as prometheus_client's own (deriving.py), whose files are read there. `merge` is
     prometheus_client's own, for files that it is given.
     """
 
     def __init__(
         self, registry: prometheus_client.CollectorRegistry | None, path: str | None = None
     ) -> None:
+        self._folder = path or multiprocdir.folder()
         if registry:
             registry.register(self)
-            whole: Any = registry
-            whole.restricted_registry = functools.partial(_Part, registry.restricted_registry, self)
+            if hasattr(registry, "restricted_registry") and hasattr(registry, "unregister"):
+                # prometheus_client itself needs only `register`.
+                _show_in_parts(registry, self)
 
     def describe(self) -> list[Metric]:
         """Nothing: so it never clashes with the registry's own collectors."""
@@ -40,6 +46,16 @@ class MultiProcessCollector(theirs.MultiProcessCollector):
 
     def collect(self) -> Iterator[Metric]:
         """The families, the oldest first."""
+        shown = set()
+        for metric in self._of_the_store():
+            shown.add(metric.name)
+            yield metric
+        if deriving.names and self._folder and os.path.isdir(self._folder):
+            for metric in _Theirs(None, self._folder).collect():
+                if metric.name not in shown:
+                    yield metric
+
+    def _of_the_store(self) -> Iterator[Metric]:
         joined = store.current(make=False)
         if joined is None:
             return
@@ -47,6 +63,24 @@ class MultiProcessCollector(theirs.MultiProcessCollector):
         functions.refresh_all()
         for rows in groups(catalog.of(joined).all_shown()):
             yield FamilyMetric(joined, rows[0]) if len(rows) == 1 else added_up(joined, rows)
+
+
+def _show_in_parts(registry: Any, collector: MultiProcessCollector) -> None:
+    """Lets the registry's parts have the collector's families until it is unregistered."""
+    restricted: Callable[[Iterable[str]], Collector] = registry.restricted_registry
+    unregister: Callable[[Collector], None] = registry.unregister
+    has_left = False
+
+    def restricted_registry(names: Iterable[str]) -> Collector:
+        return restricted(names) if has_left else _Part(restricted, collector, names)
+
+    def unregister_either(other: Collector) -> None:
+        nonlocal has_left
+        unregister(other)
+        has_left = has_left or other is collector
+
+    registry.restricted_registry = restricted_registry
+    registry.unregister = unregister_either
 
 
 class _Part:

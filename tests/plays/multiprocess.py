@@ -158,3 +158,38 @@ def functions() -> list[Any]:
     values = iter(range(100))
     mpmetrics.Gauge("g", "h", registry=ONE).set_function(lambda: next(values))
     return [fresh(), fresh()]
+
+
+def registry_with_little() -> list[Any]:
+    """A registry that has `register`, and is none of prometheus_client's."""
+
+    class Registry:
+        def __init__(self) -> None:
+            self.collectors: list[Any] = []
+
+        def register(self, collector: Any) -> None:
+            self.collectors.append(collector)
+
+        def collect(self) -> Any:
+            return [metric for each in self.collectors for metric in each.collect()]
+
+    mpmetrics.Counter("x", "h").inc(2)
+    registry: Any = Registry()
+    collector = multiprocess.MultiProcessCollector(registry)
+    return [registry.collectors == [collector], samples(mpmetrics.generate_latest(registry))]
+
+
+def unregistered() -> list[Any]:
+    """By name, before and after the collector is taken out of its registry."""
+    mpmetrics.Counter("x", "h").inc(2)
+    registry = prometheus_client.CollectorRegistry()
+    local = prometheus_client.Gauge("local", "h", registry=registry)
+    local.set(1)
+    collector = multiprocess.MultiProcessCollector(registry)
+
+    def page(*names: str) -> dict[str, float]:
+        return samples(prometheus_client.generate_latest(registry.restricted_registry(names)))
+
+    seen = [page("x_total"), page("local")]
+    registry.unregister(collector)
+    return [*seen, page("local", "x_total"), page("x_total")]
