@@ -12,7 +12,7 @@ from tests.programs import environment
 
 import mpmetrics
 from mpmetrics import Counter, Gauge
-from mpmetrics.registry import identity_of
+from mpmetrics.identity import identity_of
 
 MODULE = """
 import mpmetrics, prometheus_client
@@ -68,9 +68,9 @@ def test_identity_stays():
 def test_unnamed_at_module_level_is_the_nth(run):
     """The registries of an imported module are its n-th, so that other processes find them."""
     printed = run("""
-        import declaring, mpmetrics.registry
+        import declaring, mpmetrics.identity
         for registry in (declaring.ONE, declaring.TWO):
-            identity = mpmetrics.registry.identity_of(registry)
+            identity = mpmetrics.identity.identity_of(registry)
             print(identity.name, identity.private)
     """)
 

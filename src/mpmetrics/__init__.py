@@ -5,9 +5,10 @@ General layout:
   _native    the C core and the hot methods (native/core.h is its map)
   metrics, samples, decorators    the metric classes' half in Python
   store, storefile, processes     finding, joining, life and end of a store
-  registry, catalog               registries that all processes know; what others declared
+  registry, identity              registries that all processes know
+  catalog, standins               what others declared
   exposition, negotiation, endpoints    a scrape, from the Accept header to the bytes
-  patching, multiprocess, merging       programs written for prometheus_client
+  patching, deriving, multiprocess, merging    programs written for prometheus_client
   theirs, core, asgi, parser, ...       its modules' names, for changing only the import
   sharedport, listening           one of several processes serves
 """

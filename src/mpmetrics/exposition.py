@@ -17,6 +17,7 @@ from ._native import StoreError, truncated_pages
 from .merging import AddedUp
 from .negotiation import Encoding, Format
 from .samples import FamilyMetric
+from .standins import TheirRegistry
 
 _EOF = b"# EOF\n"
 
@@ -48,7 +49,7 @@ def render(registry: Collector, encoding: Encoding, names: Collection[str] | Non
     Raises StoreError if a store was truncated meanwhile, where that isn't SIGBUS.
     """
     lost = truncated_pages()
-    if isinstance(registry, registries.TheirRegistry):
+    if isinstance(registry, TheirRegistry):
         registries.foreign_of(registry)  # which it shows then
     # Who reads a store from outside joins none: joining could begin the named one afresh.
     joined = None if isinstance(registry, reader.StoreView) else store.current(make=False)

@@ -29,6 +29,7 @@ from . import (
 )
 from .decorators import ExceptionCounter, InprogressTracker, around
 from .deriving import MetricType as MetricType, MetricWrapperBase as MetricWrapperBase
+from .identity import Identity, identity_of
 from .samples import FamilyMetric, read
 from .values import Bucket, Children, Settable, Value
 
@@ -97,7 +98,7 @@ class MetricBase:
         full = names.full_name(self._type, name, namespace, subsystem, unit)
         labels = names.label_names(labelnames, self._reserved_labelnames)
         Metric(full, documentation, self._type)  # prometheus_client's own check of the name
-        identity = registries.identity_of(registry, f"{self._type} {full} {labels} {bounds}")
+        identity = identity_of(registry, f"{self._type} {full} {labels} {bounds}")
         flags = catalog.PRIVATE if identity.private else 0
         if names.are_plain(self._type, full, labels):
             flags |= catalog.PLAIN
@@ -132,7 +133,7 @@ class MetricBase:
     def _undo(
         self,
         registry: CollectorRegistry | None,
-        identity: registries.Identity,
+        identity: Identity,
         taken: tuple[str, ...],
     ) -> None:
         if registry is not None:
