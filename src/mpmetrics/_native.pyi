@@ -41,8 +41,7 @@ _FamilyRow: TypeAlias = tuple[
     tuple[str, ...], tuple[float, ...], tuple[str, ...],
 ]  # fmt: skip
 
-# labelvalues, Info's names and values, created, value, count, state or time of a mostrecent gauge,
-# buckets, parts (pid, value), exemplars (part, labels, value, time)
+# samples.Series, as the core gives it.
 _SeriesRow: TypeAlias = tuple[
     tuple[str, ...], tuple[str, ...], float, Any, Any, Any, Any,
     list[tuple[int, bytes, float, float]],

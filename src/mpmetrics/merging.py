@@ -15,12 +15,13 @@ from prometheus_client.samples import Exemplar, Sample
 
 from . import catalog, gaugemodes
 from ._native import float_text
-from .samples import read
+from .samples import read, series_of
 
 if TYPE_CHECKING:
     from ._native import Store
 
-_Key = tuple[str, frozenset[tuple[str, str]]]  # a sample's name and labels
+_Labels = frozenset[tuple[str, str]]
+_Key = tuple[str, _Labels]  # of a sample
 _Fold = Callable[[Sample, Sample], Sample]
 
 
@@ -120,10 +121,10 @@ def _timed(store: Store, row: catalog.Row) -> Iterator[Sample]:
     if gaugemodes.fold_of(row.mode) != "mostrecent":
         yield from samples
         return
-    for series in store.read(*row.id):
-        labels = dict(zip(row.labelnames, series[0], strict=True))
-        if series[3] is not None:
-            yield Sample(row.name, labels, series[3], series[4])
+    for series in series_of(store, row):
+        labels = dict(zip(row.labelnames, series.labelvalues, strict=True))
+        if series.value is not None:
+            yield Sample(row.name, labels, series.value, series.other)
 
 
 # ---- histograms ----------------------------------------------------------------------------------
@@ -131,10 +132,10 @@ def _timed(store: Store, row: catalog.Row) -> Iterator[Sample]:
 
 def _histograms(store: Store, rows: Sequence[catalog.Row]) -> Iterator[Sample]:
     """Bucket by bucket, as prometheus_client adds up: over the bounds that any of them has."""
-    buckets: dict[frozenset[tuple[str, str]], dict[float, Sample]] = {}
+    buckets: dict[_Labels, dict[float, Sample]] = {}  # each without those of lower bounds
     others: dict[_Key, Sample] = {}
     for row in rows:
-        below: dict[frozenset[tuple[str, str]], float] = {}
+        last: dict[_Labels, float] = {}  # what the bucket before had, those below it included
         for sample in read(store, row):
             if not sample.name.endswith("_bucket"):
                 key = _key(sample)
@@ -142,15 +143,15 @@ def _histograms(store: Store, rows: Sequence[catalog.Row]) -> Iterator[Sample]:
                 continue
             labels = dict(sample.labels)
             bound = float(labels.pop("le"))
-            of = frozenset(labels.items())
-            alone = sample._replace(labels=labels, value=sample.value - below.get(of, 0.0))
-            below[of] = sample.value
-            series = buckets.setdefault(of, {})
-            series[bound] = _sum(series[bound], alone) if bound in series else alone
+            labelset = frozenset(labels.items())
+            bucket = sample._replace(labels=labels, value=sample.value - last.get(labelset, 0.0))
+            last[labelset] = sample.value
+            known = buckets.setdefault(labelset, {})
+            known[bound] = _sum(known[bound], bucket) if bound in known else bucket
     for series in buckets.values():
         total = 0.0
-        for bound, alone in sorted(series.items()):
-            total += alone.value
-            labels = {**alone.labels, "le": float_text(bound)}
-            yield alone._replace(labels=labels, value=total)
+        for bound, bucket in sorted(series.items()):
+            total += bucket.value
+            labels = {**bucket.labels, "le": float_text(bound)}
+            yield bucket._replace(labels=labels, value=total)
     yield from others.values()

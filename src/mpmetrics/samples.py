@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
@@ -13,7 +13,7 @@ from . import catalog, created, exemplars, theirs
 from ._native import float_text
 
 if TYPE_CHECKING:
-    from ._native import Store, _SeriesRow
+    from ._native import Store
 
 
 class FamilyMetric(Metric):
@@ -86,6 +86,24 @@ class Restricted:
                 yield _rebuild(metric.name, metric.documentation, metric.type, "", samples)
 
 
+class Series(NamedTuple):
+    """One label set of a family, over all shards or in one: a row of `Store.read`."""
+
+    labelvalues: tuple[str, ...]
+    pairs: tuple[str, ...]  # Info's names and values by turns
+    created: float
+    value: Any  # a sum, or None of a gauge that nobody has set
+    other: Any  # a summary's count, an enum's state, when a mostrecent gauge was set
+    buckets: Any  # how many observations each has, itself
+    parts: Any  # (pid, value) of each process, where a gauge's mode shows them one by one
+    exemplars: list[tuple[int, bytes, float, float]]  # bucket, labels, value, time
+
+
+def series_of(store: Store, row: catalog.Row, shard: int = 0) -> Iterator[Series]:
+    """The series of a family, the oldest first; with `shard` what that one has of them."""
+    return map(Series._make, store.read(*row.id, shard))
+
+
 def read(store: Store, row: catalog.Row, only: tuple[str, ...] | None = None) -> Iterator[Sample]:
     """
     Every sample of a family, as prometheus_client's own classes would give them.
@@ -93,20 +111,22 @@ def read(store: Store, row: catalog.Row, only: tuple[str, ...] | None = None) ->
     With `only` those of the series with these label values, without its labels.
     """
     with_created = created.is_enabled()
-    for series in store.read(*row.id):
-        if only is not None and series[0] != only:
+    for series in series_of(store, row):
+        if only is not None and series.labelvalues != only:
             continue
-        labels = {} if only is not None else dict(zip(row.labelnames, series[0], strict=True))
+        labels = (
+            {} if only is not None else dict(zip(row.labelnames, series.labelvalues, strict=True))
+        )
         yield from _MAKERS[catalog.Kind(row.kind)](row, labels, series)
         if with_created and row.kind in _WITH_CREATED:
-            yield Sample(row.name + "_created", labels, series[2])
+            yield Sample(row.name + "_created", labels, series.created)
 
 
 def read_shards(store: Store, row: catalog.Row, label: str) -> Iterator[Sample]:
     """What each shard counted of a family, with this label; no exemplars, no _created."""
     for index, *_ in store.shards():
-        for series in store.read(*row.id, index):
-            labels = dict(zip(row.labelnames, series[0], strict=True))
+        for series in series_of(store, row, index):
+            labels = dict(zip(row.labelnames, series.labelvalues, strict=True))
             for sample in _MAKERS[catalog.Kind(row.kind)](row, labels, series):
                 yield sample._replace(labels={label: str(index), **sample.labels})
 
@@ -114,48 +134,50 @@ def read_shards(store: Store, row: catalog.Row, label: str) -> Iterator[Sample]:
 _WITH_CREATED = (catalog.Kind.COUNTER, catalog.Kind.SUMMARY, catalog.Kind.HISTOGRAM)
 
 
-def _exemplars(series: _SeriesRow) -> dict[int, Exemplar]:
+def _exemplars(series: Series) -> dict[int, Exemplar]:
     """The newest exemplar of each bucket that has one; a counter is its own bucket 0."""
-    return {part: exemplars.decode(text, value, time) for part, text, value, time in series[7]}
+    return {
+        part: exemplars.decode(text, value, time) for part, text, value, time in series.exemplars
+    }
 
 
-def _counter(row: catalog.Row, labels: dict[str, str], series: _SeriesRow) -> Iterator[Sample]:
-    yield Sample(row.name + "_total", labels, series[3], None, _exemplars(series).get(0))
+def _counter(row: catalog.Row, labels: dict[str, str], series: Series) -> Iterator[Sample]:
+    yield Sample(row.name + "_total", labels, series.value, None, _exemplars(series).get(0))
 
 
-def _gauge(row: catalog.Row, labels: dict[str, str], series: _SeriesRow) -> Iterator[Sample]:
-    for pid, value in series[6] or ():
+def _gauge(row: catalog.Row, labels: dict[str, str], series: Series) -> Iterator[Sample]:
+    for pid, value in series.parts or ():
         yield Sample(row.name, {**labels, "pid": str(pid)}, value)
-    if series[6] is None and series[3] is not None:
-        yield Sample(row.name, labels, series[3])
+    if series.parts is None and series.value is not None:
+        yield Sample(row.name, labels, series.value)
 
 
-def _summary(row: catalog.Row, labels: dict[str, str], series: _SeriesRow) -> Iterator[Sample]:
-    yield Sample(row.name + "_count", labels, float(series[4]))
-    yield Sample(row.name + "_sum", labels, series[3])
+def _summary(row: catalog.Row, labels: dict[str, str], series: Series) -> Iterator[Sample]:
+    yield Sample(row.name + "_count", labels, float(series.other))
+    yield Sample(row.name + "_sum", labels, series.value)
 
 
-def _histogram(row: catalog.Row, labels: dict[str, str], series: _SeriesRow) -> Iterator[Sample]:
+def _histogram(row: catalog.Row, labels: dict[str, str], series: Series) -> Iterator[Sample]:
     total = 0.0
     exemplar = _exemplars(series)
-    for i, (bound, count) in enumerate(zip(row.bounds, series[5], strict=True)):
+    for i, (bound, count) in enumerate(zip(row.bounds, series.buckets, strict=True)):
         total += count
         le = {**labels, "le": float_text(bound)}
         yield Sample(row.name + "_bucket", le, total, None, exemplar.get(i))
     yield Sample(row.name + "_count", labels, total)
     if row.bounds[0] >= 0:
-        yield Sample(row.name + "_sum", labels, series[3])
+        yield Sample(row.name + "_sum", labels, series.value)
 
 
-def _info(row: catalog.Row, labels: dict[str, str], series: _SeriesRow) -> Iterator[Sample]:
-    pairs = series[1]
+def _info(row: catalog.Row, labels: dict[str, str], series: Series) -> Iterator[Sample]:
+    pairs = series.pairs
     info = dict(zip(pairs[::2], pairs[1::2], strict=True))
     yield Sample(row.name + "_info", {**labels, **info}, 1.0)
 
 
-def _enum(row: catalog.Row, labels: dict[str, str], series: _SeriesRow) -> Iterator[Sample]:
+def _enum(row: catalog.Row, labels: dict[str, str], series: Series) -> Iterator[Sample]:
     for index, state in enumerate(row.states):
-        yield Sample(row.name, {**labels, row.name: state}, 1.0 if index == series[4] else 0.0)
+        yield Sample(row.name, {**labels, row.name: state}, 1.0 if index == series.other else 0.0)
 
 
 _MAKERS = {
