@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
-from . import listening, storefile
+from . import listening, store as stores, storefile
 from ._native import Store
 from .endpoints import start_http_server
 from .reader import StoreReader
@@ -51,6 +51,7 @@ def run(
     was given to.
     """
     environment = {**os.environ, "MPMETRICS_STORE": path}
+    stores.hold(store)  # or the fork of the command would make another
     for served_here in (listening.VARIABLE, listening.WHOSE):
         environment.pop(served_here, None)
     if user is not None:

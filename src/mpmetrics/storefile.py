@@ -48,6 +48,7 @@ _KINDS = {
 GIVEN_TO = "MPMETRICS_STORE_USER"  # whom `mpmetrics run --user` gave the store to; root obeys it
 _MAKING = 60  # seconds that making a store may take
 _PIECE = 1 << 20  # bytes that are copied at a time
+_NO_FILE = -1
 
 
 def join(path: str, persist: bool, max_series: int) -> Store:
@@ -276,9 +277,13 @@ def make_unnamed(max_series: int) -> Store:
     """A store without a name: for this process and its forks alone."""
     try:
         return in_memfd(lambda fd: _lay_out(fd, None, max_series))
-    except StoreError as error:
+    except OSError as error:
         log.debug("no file may have a byte here, so its pages are nobody's: %s", error)
+    try:
         return in_memfd(lambda fd: _lay_out_fileless(fd, max_series))
+    except OSError as error:
+        log.warning("no descriptor for a store can be had, so it does without: %s", error)
+        return Store.fileless(_NO_FILE, max_series)
 
 
 def _lay_out(fd: int, path: str | None, max_series: int) -> Store:
