@@ -139,9 +139,11 @@ def _wait(child: int) -> int:
             status = _reap(child)
             if status is not None:
                 return status
-        elif signalled.si_code != _OF_THE_KERNEL:  # Ctrl-C: the terminal told the command, too
+        else:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signalled.si_signo)
+                # Ctrl-C: the terminal told the command, too, if it is still of our group.
+                if signalled.si_code != _OF_THE_KERNEL or os.getpgid(child) != os.getpgrp():
+                    os.kill(child, signalled.si_signo)
 
 
 def _reap(child: int) -> int | None:
