@@ -150,9 +150,7 @@ def kept(method: str) -> bool:
 
 
 def ended(method: str) -> dict[str, float]:
-    """What is shown of label sets first counted while the lock was taken, by who has ended since.
-
-    A child does so, and after it this process's page is made by another."""
+    """What is shown of a label set first counted while the lock was taken, by who has ended since."""
     _declare()
     with Actor(method) as other:
         other.do(_declare)
