@@ -150,7 +150,7 @@ def kept(method: str) -> bool:
 
 
 def ended(method: str) -> dict[str, float]:
-    """What is shown of a label set first counted while the lock was taken, by who has ended since."""
+    """What is shown of a label set first counted, while the lock was taken, by who has ended."""
     _declare()
     with Actor(method) as other:
         other.do(_declare)
