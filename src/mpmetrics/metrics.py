@@ -338,8 +338,9 @@ class GaugeBase(MetricBase):
                 f"Invalid multiprocess mode: {multiprocess_mode} "
                 f"(expected one of {', '.join(sorted(self._MULTIPROC_MODES))})"
             )
+        labelnames = tuple(labelnames)
         full = names.full_name(self._type, name, namespace, subsystem, unit)
-        mode = gaugemodes.number(gaugemodes.override(full) or multiprocess_mode)
+        mode = gaugemodes.number(gaugemodes.choose(full, multiprocess_mode, labelnames))
         self._declare(
             name,
             documentation,
@@ -546,8 +547,9 @@ class EnumBase(MetricBase):
         states: Sequence[str] | None = None,
     ) -> None:
         labels, states = tuple(labelnames), tuple(states or ())
-        if name in labels:
-            raise ValueError(f"Overlapping labels for Enum metric: {name}")
+        full = names.full_name(self._type, name, namespace, subsystem, unit)
+        if name in labels or full in labels:  # the states' label is called as the metric is
+            raise ValueError(f"Overlapping labels for Enum metric: {full}")
         if not states:
             raise ValueError(f"No states provided for Enum metric: {name}")
         if not all(isinstance(state, str) for state in states):
