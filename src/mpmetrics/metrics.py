@@ -548,8 +548,9 @@ class EnumBase(MetricBase):
     ) -> None:
         labels, states = tuple(labelnames), tuple(states or ())
         full = names.full_name(self._type, name, namespace, subsystem, unit)
-        if name in labels or full in labels:  # the states' label is called as the metric is
-            raise ValueError(f"Overlapping labels for Enum metric: {full}")
+        for taken in (name, full):  # the states' label is called as the whole metric is
+            if taken in labels:
+                raise ValueError(f"Overlapping labels for Enum metric: {taken}")
         if not states:
             raise ValueError(f"No states provided for Enum metric: {name}")
         if not all(isinstance(state, str) for state in states):

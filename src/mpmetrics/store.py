@@ -9,8 +9,8 @@ holds:
    only the children of the process that set it obey, or else found by the parent's pid and start;
 4. a new store of its own, made up for the run.
 
-So that the first of them holds of every fork, one that has none yet finds it when it first forks,
-and keeps it in reserve: it becomes its store when it is first needed, unless another is named.
+So that the first of them holds of every fork, a process that has none yet finds it when it first
+forks, and keeps it in reserve, unless one is named: it becomes its store when it first needs one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ _MAX_SERIES = 100_000
 
 _current: Store | None = None
 _reserve: Store | None = None  # found before a fork, for children who may be the first to need it
-_reserve_named: str | None = None  # what MPMETRICS_STORE said then
 _made_up = False  # the one or the other goes with the last process that has it
 _leaving = False
 
@@ -65,12 +64,10 @@ def _is_found() -> bool:
 
 def _find(make: bool) -> Store | None:
     named = _name()
-    if _reserve is not None and named == _reserve_named:
-        return _reserve
-    _drop_reserve()
     if named:
+        _drop_reserve()
         return _named(named) if make or os.path.exists(named) else None
-    return _parents() or (_new() if make else None)
+    return _reserve or _parents() or (_new() if make else None)
 
 
 def _name() -> str | None:
@@ -141,12 +138,13 @@ def _before_fork() -> None:
     """
     Finds this process's store now: children that need one first would each make up their own.
 
-    What they count would be in no scrape but theirs, and no line of a log would say so.
+    What they count would be in no scrape but theirs, and no line of a log would say so. A named one
+    each of them finds by itself, and makes as the user whom it runs as.
     """
-    global _reserve, _reserve_named
-    if _current is None and _reserve is None and not _leaving and not _is_forkserver():
+    global _reserve
+    if _current is None and _reserve is None and not (_leaving or _name() or _is_forkserver()):
         try:
-            _reserve_named, _reserve = _name(), _find(make=True)
+            _reserve = _find(make=True)
         except OSError as error:
             log.warning("its forks will each have a store of their own: %s", error)
         _announce()
