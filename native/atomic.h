@@ -18,6 +18,9 @@ typedef _Atomic uint64_t mpm_word;
 _Static_assert(sizeof(mpm_word) == 8, "a word is 64 bits");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "need lock-free 64-bit atomics");
 
+/* What one process's threads share, some of them without the GIL. */
+typedef _Atomic int mpm_int;
+
 #define mpm_load_relaxed(p) atomic_load_explicit((p), memory_order_relaxed)
 #define mpm_load_acquire(p) atomic_load_explicit((p), memory_order_acquire)
 #define mpm_load_seq_cst(p) atomic_load_explicit((p), memory_order_seq_cst)

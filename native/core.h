@@ -62,7 +62,7 @@ const char *mpm_status_text(mpm_status status);
 #define MPM_LINE 64u         /* unit of blocks, and their alignment */
 #define MPM_STEP 65536u      /* the file grows by multiples of this */
 #define MPM_SPARE 16384u     /* kept back for a new process's first chunk */
-#define MPM_CLASSES 136u     /* 64 bytes to 2^40, four to a doubling */
+#define MPM_CLASSES 136u     /* 64 bytes to 2^41, four to a doubling */
 #define MPM_TAKES 4u         /* blocks that one operation may take */
 #define MPM_TABLE_CHUNKS 24u /* doublings of a table */
 #define MPM_FIRST_CHUNK 512u /* words: 4 KiB */
@@ -72,6 +72,7 @@ const char *mpm_status_text(mpm_status status);
 #define MPM_SHAPE_LIMIT (1u << 24)
 #define MPM_EXEMPLAR_SIZES 2u   /* of slots: for most texts, for all */
 #define MPM_EXEMPLAR_TEXT 1024u /* bytes: 128 code points and lengths */
+#define MPM_RETRY 1000000000ULL /* ns between tries to share something */
 #define MPM_PASSES 4096         /* of a reader over one moving cell */
 
 /* Bytes of the file that are only ever locked, never written. */
@@ -88,7 +89,7 @@ typedef struct {
 
 /* One line of the journal: a block that is in neither list while it is taken
  * or given back.  `block` is stored last and cleared first, so that it names a
- * whole line.  The three others are only read when it isn't 0. */
+ * whole line.  The two others are only read when it isn't 0. */
 typedef struct {
     mpm_word block;
     mpm_word where; /* offset of the word that links the block; 0: a user's */
@@ -133,9 +134,11 @@ typedef struct mpm_heap {
     uint64_t reserve;   /* bytes mapped; the header's word isn't asked again */
     mpm_word known;     /* bytes of the file seen to be there; scrapes read it
                            beside updates, a stale value costs one look */
-    int fd; /* -1: lost.  Compared with device and inode before use */
-    uint64_t device, inode;
-    char *path; /* NULL: a memfd */
+    mpm_int fd; /* -1: lost.  Compared with device and inode before use; scrapes
+                   read it beside an update that opens the file again */
+    uint64_t device, inode; /* 0: there is no file, and so nobody's death is
+                               seen */
+    char *path;             /* NULL: a memfd */
     bool read_only;
 
     mpm_word epoch;   /* for which the rest of this struct holds */
@@ -156,6 +159,8 @@ typedef struct mpm_heap {
     struct mpm_store *store; /* NULL: a bare heap */
 } mpm_heap;
 
+/* [any process] The descriptor, if it is still that file's; else -1. */
+int mpm_heap_fd(const mpm_heap *h);
 /* [any process] Is this range inside what the file is known to have? */
 bool mpm_heap_has(mpm_heap *h, uint64_t offset, uint64_t bytes);
 /* [any process] So many things of that size, but no more than the file has
@@ -173,7 +178,8 @@ mpm_status mpm_heap_format(int fd, uint64_t reserve);
 mpm_status mpm_heap_open(mpm_heap *h, int fd, const char *path, bool read_only);
 /* [creator, once] An empty heap without a file, where none may have a byte
  * (RLIMIT_FSIZE): pages that this process shares with its forks.  `fd`, an empty
- * file of their own, is for the locks alone. */
+ * file of their own, is for the locks alone; -1: there is none to be had, so
+ * that nobody is known to be dead. */
 mpm_status mpm_heap_open_fileless(mpm_heap *h, int fd, uint64_t reserve);
 /* [any process] Had it a name, and has its file none any more? */
 bool mpm_heap_is_nameless(const mpm_heap *h);
@@ -430,7 +436,12 @@ typedef struct mpm_store {
     uint64_t epoch;        /* for which `shard` and `refs` hold */
     struct mpm_ref **refs; /* by series index: who writes its words here */
     uint64_t refs_size;
-    uint64_t retry_ns; /* no private cell is tried again before that */
+    mpm_id *held; /* families that this process, or the one that it was forked
+                     from, has declared and not let go; also dead ones */
+    uint64_t held_count, held_size;
+    bool undeclared;            /* `shard` doesn't note all of them yet */
+    uint64_t retry_ns;          /* no private cell is tried again before that */
+    uint64_t retry_exemplar_ns; /* the same of words for exemplars */
 } mpm_store;
 
 /* [creator, once] Lays out an empty store in a file of one's own. */
@@ -471,6 +482,9 @@ mpm_status mpm_shard_reach(mpm_store *s, mpm_shard *shard, uint64_t words,
 mpm_status mpm_shard_append(mpm_store *s, uint64_t owner);
 /* [lock held] Notes that this process declares the family; it owns a shard. */
 mpm_status mpm_shard_declare(mpm_store *s, mpm_id family);
+/* [pure] Has this process, or one that it was forked from, declared the family
+ * and not let it go?  It may be dead. */
+bool mpm_family_is_held(const mpm_store *s, mpm_id family);
 /* [any process] Does a living process write under that birth right now? */
 bool mpm_shard_is_hazardous(mpm_store *s, uint64_t birth);
 /* [any process] Has a living process declared this family? */
@@ -481,6 +495,8 @@ mpm_shard *mpm_shard_declarer(mpm_store *s, mpm_id family);
 
 /* [any process] How many family records there are, dead ones included. */
 uint64_t mpm_family_count(mpm_store *s);
+/* [any process] Is it still that family? */
+bool mpm_family_is_alive(mpm_store *s, mpm_id id);
 /* [any process] The record, NULL if it isn't there (not: if it is dead). */
 mpm_family *mpm_family_at(mpm_store *s, uint64_t index);
 mpm_series *mpm_series_at(mpm_store *s, uint64_t index);
@@ -667,6 +683,9 @@ typedef struct mpm_ref {
 
 /* [any process] Lets the ref count for this series from now on. */
 mpm_status mpm_ref_bind(mpm_store *s, mpm_ref *ref, mpm_id series);
+/* [any process] Lets it count for no series (yet): privately, until it is bound
+ * again. */
+void mpm_ref_unbind(mpm_store *s, mpm_ref *ref);
 /* [any process] Makes ref->cell writable: the series' cell if it can be had
  * (then what was counted privately is poured in), else a private one, tried
  * again by updates at most once a second unless `force`d.

@@ -46,20 +46,14 @@ mpm_exemplar_words(mpm_kind kind, uint32_t count, unsigned size)
 
 /* ---- writing ------------------------------------------------------------- */
 
-/* The series' range for exemplars in this process's shard. */
+/* Under the lock: cuts the range, if nobody has, and makes its chunk here. */
 static mpm_status
-reach(mpm_store *s, mpm_ref *ref, unsigned size, uint64_t words,
-      mpm_word **cell)
+make_room(mpm_store *s, mpm_word *range, uint64_t words, mpm_word **cell)
 {
-    mpm_word *range = &ref->record->exemplars[size];
-    uint64_t at = mpm_load_acquire(range);
-    *cell = at == 0 ? NULL : mpm_shard_cell(s, s->shard, at - 1, words);
-    if (*cell != NULL)
-        return MPM_OK;
     mpm_status status = mpm_lock_acquire(&s->heap);
     if (status != MPM_OK)
         return status;
-    at = mpm_load_acquire(range);
+    uint64_t at = mpm_load_acquire(range);
     if (at == 0) {
         uint64_t cut;
         status = mpm_words_cut(s, (uint32_t)words, &cut);
@@ -72,6 +66,25 @@ reach(mpm_store *s, mpm_ref *ref, unsigned size, uint64_t words,
     if (status == MPM_OK)
         status = mpm_shard_reach(s, s->shard, at - 1, words, cell);
     mpm_lock_release(&s->heap);
+    return status;
+}
+
+/* The series' range for exemplars in this process's shard. */
+static mpm_status
+reach(mpm_store *s, mpm_ref *ref, unsigned size, uint64_t words,
+      mpm_word **cell)
+{
+    mpm_word *range = &ref->record->exemplars[size];
+    uint64_t at = mpm_load_acquire(range);
+    *cell = at == 0 ? NULL : mpm_shard_cell(s, s->shard, at - 1, words);
+    if (*cell != NULL)
+        return MPM_OK;
+    uint64_t now = mpm_sys_monotonic_ns();
+    if (now < s->retry_exemplar_ns)
+        return MPM_BUSY;
+    mpm_status status = make_room(s, range, words, cell);
+    if (status != MPM_OK)
+        s->retry_exemplar_ns = now + MPM_RETRY;
     return status;
 }
 

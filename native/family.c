@@ -33,6 +33,12 @@ living(mpm_store *s, mpm_id id)
                : NULL;
 }
 
+bool
+mpm_family_is_alive(mpm_store *s, mpm_id id)
+{
+    return living(s, id) != NULL;
+}
+
 uint64_t
 mpm_birth_next(mpm_store *s)
 {
@@ -408,17 +414,6 @@ mpm_family_forget(mpm_store *s, mpm_id id)
 {
     if (!mpm_shard_is_declared(s, id.index, id.birth))
         mpm_family_remove(s, id);
-}
-
-void
-mpm_family_release(mpm_store *s, mpm_id id)
-{
-    mpm_word *declared = s->shard == NULL
-                             ? NULL
-                             : mpm_table_at(&s->heap, &s->shard->declared,
-                                            MPM_DECLARED, id.index);
-    if (declared != NULL && mpm_load_acquire(declared) == id.birth)
-        mpm_store_release(declared, 0);
 }
 
 void

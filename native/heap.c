@@ -62,6 +62,13 @@ blocks_cut(const mpm_header *header)
     return mpm_load_acquire(&header->top) >> 32;
 }
 
+int
+mpm_heap_fd(const mpm_heap *h)
+{
+    int fd = mpm_load_acquire(&h->fd);
+    return mpm_sys_is(fd, h->device, h->inode) ? fd : -1;
+}
+
 /* ---- from offsets to addresses ------------------------------------------- */
 
 bool
@@ -73,8 +80,8 @@ mpm_heap_has(mpm_heap *h, uint64_t offset, uint64_t bytes)
     /* The file may have grown.  Its own size is believed, not the header's
      * word: a page that isn't there would be SIGBUS. */
     uint64_t size = mpm_load_acquire(&h->header->size), there;
-    if (mpm_sys_is(h->fd, h->device, h->inode) &&
-        mpm_sys_size(h->fd, &there) == MPM_OK && there < size)
+    int fd = mpm_heap_fd(h);
+    if (fd >= 0 && mpm_sys_size(fd, &there) == MPM_OK && there < size)
         size = there;
     if (size > h->reserve)
         size = h->reserve;
@@ -219,12 +226,29 @@ static mpm_status
 begin(mpm_heap *h, int fd, bool read_only)
 {
     memset(h, 0, sizeof *h);
-    h->fd = -1;
+    mpm_store_release(&h->fd, -1);
     h->wait = mpm_sys_sleep;
     h->read_only = read_only;
     mpm_status status = mpm_epoch_start();
-    return status == MPM_OK ? mpm_sys_identify(fd, &h->device, &h->inode)
-                            : status;
+    return status == MPM_OK && fd >= 0
+               ? mpm_sys_identify(fd, &h->device, &h->inode)
+               : status;
+}
+
+/* Of a description of its own: what the caller locks in his isn't ours. His
+ * does where it can't be had, since /proc isn't mounted and the file has no name
+ * yet. */
+static mpm_status
+keep_descriptor(mpm_heap *h, int fd, const char *path)
+{
+    int kept;
+    mpm_status status =
+        mpm_sys_reopen(fd, path, h->device, h->inode, h->read_only, &kept);
+    if (status == MPM_EGONE)
+        status = mpm_sys_duplicate(fd, &kept);
+    if (status == MPM_OK)
+        mpm_store_release(&h->fd, kept);
+    return status;
 }
 
 mpm_status
@@ -245,13 +269,13 @@ mpm_heap_open(mpm_heap *h, int fd, const char *path, bool read_only)
         return status;
     h->reserve = header.reserve;
     mpm_store_relaxed(&h->known, mpm_load_relaxed(&header.size));
-    h->fd = mpm_sys_reopen(fd, path, h->device, h->inode, read_only);
-    if (h->fd < 0)
-        return MPM_EGONE;
+    status = keep_descriptor(h, fd, path);
+    if (status != MPM_OK)
+        return status;
     if (path != NULL && (h->path = strdup(path)) == NULL)
         status = MPM_EPRIVATE;
     if (status == MPM_OK)
-        status = mpm_sys_map(h->fd, h->reserve, read_only, &address);
+        status = mpm_sys_map(mpm_heap_fd(h), h->reserve, read_only, &address);
     if (status == MPM_OK)
         h->header = address;
     else
@@ -274,8 +298,9 @@ mpm_heap_open_fileless(mpm_heap *h, int fd, uint64_t reserve)
     h->header = address;
     h->reserve = reserve;
     mpm_store_relaxed(&h->known, reserve); /* so the file is never asked */
-    h->fd = mpm_sys_reopen(fd, NULL, h->device, h->inode, false);
-    status = h->fd < 0 ? MPM_EGONE : lay_header(h->header, reserve, reserve);
+    status = fd < 0 ? MPM_OK : keep_descriptor(h, fd, NULL);
+    if (status == MPM_OK)
+        status = lay_header(h->header, reserve, reserve);
     if (status != MPM_OK)
         mpm_heap_close(h);
     return status;
@@ -284,8 +309,8 @@ mpm_heap_open_fileless(mpm_heap *h, int fd, uint64_t reserve)
 bool
 mpm_heap_is_nameless(const mpm_heap *h)
 {
-    return h->path != NULL && mpm_sys_is(h->fd, h->device, h->inode) &&
-           mpm_sys_is_unlinked(h->fd);
+    int fd = mpm_heap_fd(h);
+    return h->path != NULL && fd >= 0 && mpm_sys_is_unlinked(fd);
 }
 
 void
@@ -295,11 +320,12 @@ mpm_heap_close(mpm_heap *h)
     mpm_lease_drop(h);
     if (h->header != NULL)
         mpm_sys_unmap(h->header, h->reserve);
-    if (mpm_sys_is(h->fd, h->device, h->inode))
-        mpm_sys_close(h->fd);
+    int fd = mpm_heap_fd(h);
+    if (fd >= 0)
+        mpm_sys_close(fd);
     free(h->path);
     memset(h, 0, sizeof *h);
-    h->fd = -1;
+    mpm_store_release(&h->fd, -1);
 }
 
 /* ---- classes ------------------------------------------------------------- */
@@ -390,12 +416,13 @@ grow(mpm_heap *h, uint64_t end, bool spare)
     uint64_t wish = round_up(least + ahead, MPM_STEP);
     if (wish > h->reserve)
         wish = least_size;
-    if (!mpm_sys_is(h->fd, h->device, h->inode))
+    int fd = mpm_heap_fd(h);
+    if (fd < 0)
         return MPM_EGONE;
-    mpm_status status = mpm_sys_grow(h->fd, size, wish);
+    mpm_status status = mpm_sys_grow(fd, size, wish);
     if (status == MPM_EMEMORY && wish > least_size) {
         wish = least_size;
-        status = mpm_sys_grow(h->fd, size, wish);
+        status = mpm_sys_grow(fd, size, wish);
     }
     mpm_store_release(&header->wants, status == MPM_OK ? 0 : 1);
     if (status != MPM_OK)

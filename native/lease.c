@@ -61,34 +61,50 @@ mpm_heap_enter(mpm_heap *h)
 
 /* ---- leases -------------------------------------------------------------- */
 
+static bool
+has_file(const mpm_heap *h)
+{
+    return h->inode != 0;
+}
+
 /* Makes sure of the descriptor: a daemoniser may have closed it, and its
  * number may be another file's by now, which isn't ours to close. */
 static mpm_status
 descriptor(mpm_heap *h)
 {
-    if (mpm_sys_is(h->fd, h->device, h->inode))
+    int again;
+    if (mpm_heap_fd(h) >= 0 || !has_file(h))
         return MPM_OK;
-    h->fd = mpm_sys_reopen(-1, h->path, h->device, h->inode, h->read_only);
-    return h->fd >= 0 ? MPM_OK : MPM_EGONE;
+    mpm_status status =
+        mpm_sys_reopen(-1, h->path, h->device, h->inode, h->read_only, &again);
+    if (status == MPM_OK)
+        mpm_store_release(&h->fd, again);
+    return status;
 }
 
 /* Locks the byte of a lease.  Where the file can't be opened again (the uid
  * changed since) a POSIX lock on the inherited descriptor does: both kinds
  * exclude each other, but a POSIX lock is lost with any descriptor of the
- * file that this process closes. */
+ * file that this process closes.  Not where it could be opened later: then it
+ * may be closed later, too. */
 static mpm_status
 lock_byte(mpm_heap *h, uint64_t lease)
 {
-    bool locked;
-    int fd = mpm_sys_reopen(h->fd, h->path, h->device, h->inode, false);
-    if (fd < 0) {
-        mpm_status status =
-            mpm_sys_try_lock(h->fd, MPM_BYTE_LEASES + lease, true, &locked);
-        return status == MPM_OK && !locked ? MPM_EGONE : status;
-    }
+    int fd, kept = mpm_heap_fd(h);
+    uint64_t byte = MPM_BYTE_LEASES + lease;
+    if (!has_file(h))
+        return MPM_OK;
     mpm_status status =
-        mpm_sys_pin(fd, MPM_BYTE_LEASES + lease, false, false, &h->pin);
-    mpm_sys_close(fd);
+        mpm_sys_reopen(kept, h->path, h->device, h->inode, false, &fd);
+    if (status == MPM_OK) {
+        status = mpm_sys_pin(fd, byte, false, false, &h->pin);
+        mpm_sys_close(fd);
+    } else if (status == MPM_EGONE) {
+        bool locked;
+        status = mpm_sys_try_lock(kept, byte, true, &locked);
+        if (status == MPM_OK && !locked)
+            status = MPM_EGONE;
+    }
     return status;
 }
 
@@ -137,11 +153,10 @@ mpm_lease_is_alive(mpm_heap *h, uint64_t lease)
         return true;
     if (MPM_MUTANT("lease.dead"))
         return false;
-    if (!mpm_sys_is(h->fd, h->device, h->inode))
-        return true;
-    if (mpm_sys_is_locked(h->fd, MPM_BYTE_LEASES + lease, &locked) != MPM_OK)
-        return true;
-    return locked;
+    int fd = mpm_heap_fd(h);
+    return fd < 0 ||
+           mpm_sys_is_locked(fd, MPM_BYTE_LEASES + lease, &locked) != MPM_OK ||
+           locked;
 }
 
 /* ---- the lock ------------------------------------------------------------ */
@@ -231,13 +246,20 @@ mpm_lock_release(mpm_heap *h)
 mpm_status
 mpm_attach(mpm_heap *h)
 {
-    if (h->attached != NULL)
+    int fd, kept = mpm_heap_fd(h);
+    if (h->attached != NULL || !has_file(h))
         return MPM_OK;
-    int fd = mpm_sys_reopen(h->fd, h->path, h->device, h->inode, h->read_only);
-    if (fd < 0)
-        return MPM_EGONE;
     mpm_status status =
-        mpm_sys_pin(fd, MPM_BYTE_ATTACHED, true, true, &h->attached);
+        mpm_sys_reopen(kept, h->path, h->device, h->inode, h->read_only, &fd);
+    /* Where /proc isn't mounted and the file has no name yet: then the mark stays
+     * until the heap is closed. */
+    if (status == MPM_EGONE)
+        return kept < 0 ? status
+                        : mpm_sys_pin(kept, MPM_BYTE_ATTACHED, true, true,
+                                      &h->attached);
+    if (status != MPM_OK)
+        return status;
+    status = mpm_sys_pin(fd, MPM_BYTE_ATTACHED, true, true, &h->attached);
     mpm_sys_close(fd);
     return status;
 }

@@ -80,6 +80,7 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     mpm_ref ref;
+    uint64_t family_birth; /* of the family when the ref was bound */
     family_object *family; /* NULL before __init__ has come that far */
     PyObject *labelvalues; /* tuple of str; NULL: none given */
     PyObject *children;    /* dict by labelvalues; NULL: no parent */

@@ -23,19 +23,9 @@ strings_free(strings *s)
 
 /* registry, name, label names, states, in this order. */
 static bool
-strings_get(strings *s, PyObject *const *singles, uint32_t count,
-            PyObject *const *tuples, uint32_t tuple_count)
+strings_fill(strings *s, PyObject *const *singles, uint32_t count,
+             PyObject *const *tuples, uint32_t tuple_count)
 {
-    uint32_t all = count;
-    for (uint32_t i = 0; i < tuple_count; i++)
-        all += (uint32_t)PyTuple_Size(tuples[i]);
-    s->count = 0;
-    s->at = calloc(all, sizeof *s->at);
-    s->keep = calloc(all, sizeof *s->keep);
-    if (s->at == NULL || s->keep == NULL) {
-        PyErr_NoMemory();
-        return false;
-    }
     for (uint32_t i = 0; i < count; i++, s->count++)
         if (!utf8_of(singles[i], &s->keep[s->count], &s->at[s->count]))
             return false;
@@ -45,6 +35,25 @@ strings_get(strings *s, PyObject *const *singles, uint32_t count,
                          &s->at[s->count]))
                 return false;
     return true;
+}
+
+/* False: an exception, and nothing to free. */
+static bool
+strings_get(strings *s, PyObject *const *singles, uint32_t count,
+            PyObject *const *tuples, uint32_t tuple_count)
+{
+    uint32_t all = count;
+    for (uint32_t i = 0; i < tuple_count; i++)
+        all += (uint32_t)PyTuple_Size(tuples[i]);
+    s->count = 0;
+    s->at = calloc(all, sizeof *s->at);
+    s->keep = calloc(all, sizeof *s->keep);
+    if (s->at == NULL || s->keep == NULL)
+        PyErr_NoMemory();
+    else if (strings_fill(s, singles, count, tuples, tuple_count))
+        return true;
+    strings_free(s);
+    return false;
 }
 
 static void
@@ -135,7 +144,10 @@ family_declare(family_object *self, bool again)
         status = mpm_lock_acquire(&s->heap);
     if (status != MPM_OK)
         return status;
+    mpm_id before = self->id;
     status = mpm_family_declare(s, self->shape, self->help, again, &self->id);
+    if (status == MPM_OK && self->id.birth != before.birth)
+        mpm_family_release(s, before); /* dead, and declared anew */
     mpm_lock_release(&s->heap);
     return status;
 }

@@ -452,9 +452,7 @@ PyDoc_STRVAR(fileno_doc, "fileno($self, /)\n--\n\n"
 static PyObject *
 heap_fileno(PyObject *op, PyObject *unused)
 {
-    mpm_heap *h = &((heap_object *)op)->heap;
-    bool is = mpm_sys_is(h->fd, h->device, h->inode);
-    return PyLong_FromLong(is ? h->fd : -1);
+    return PyLong_FromLong(mpm_heap_fd(&((heap_object *)op)->heap));
 }
 
 static PyObject *

@@ -158,6 +158,7 @@ miss(metric_object *parent, PyObject *key)
     }
     if (PyErr_Occurred() ||
         PyDict_SetItem(parent->children, key, (PyObject *)child) != 0) {
+        metric_forget(child);
         Py_DECREF((PyObject *)child);
         return NULL;
     }

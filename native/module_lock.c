@@ -73,18 +73,24 @@ patience_of(PyObject *timeout, bool block, uint64_t *patience)
 /* Waits a little, the less the sooner it may be this thread's turn; false with
  * an exception: a signal's handler raised it. */
 static bool
-wait_a_little(PyObject *op, uint64_t self, uint64_t left, uint64_t *pause,
+wait_a_little(PyObject *op, uint64_t *self, uint64_t left, uint64_t *pause,
               bool *next)
 {
     heap_object *heap = ((memory_object *)op)->heap;
     bool was = *next;
-    *next = mpm_user_lock_queue(&heap->heap, lock_of(op), self);
+    *next = mpm_user_lock_queue(&heap->heap, lock_of(op), *self);
     if (*next && !was)
         *pause = FIRST_PAUSE;
     wait_without_gil(*pause < left ? *pause : left);
     if (*pause < LAST_PAUSE)
         *pause *= 2;
-    return PyErr_CheckSignals() == 0;
+    if (PyErr_CheckSignals() != 0)
+        return false;
+    /* A handler may have forked: then the parent is next, and waits as well. */
+    uint64_t now = self_of(op);
+    *next = *next && now == *self;
+    *self = now;
+    return now != 0;
 }
 
 /* True or False, or NULL with an exception. */
@@ -107,7 +113,7 @@ take(PyObject *op, uint64_t patience)
         waited = mpm_sys_monotonic_ns() - began;
         if (answer != Py_False || waited >= patience)
             break;
-        if (!wait_a_little(op, self, patience - waited, &pause, &next))
+        if (!wait_a_little(op, &self, patience - waited, &pause, &next))
             answer = NULL;
     }
     if (next && answer != Py_True)

@@ -50,10 +50,8 @@ bind_values(metric_object *m, const mpm_string *values)
     family_object *family = m->family;
     mpm_store *s = &family->store->store;
     mpm_id id;
-    mpm_family *f = mpm_family_at(s, family->id.index);
     mpm_status status = MPM_OK;
-    if (f == NULL || family->id.birth == 0 ||
-        mpm_load_acquire(&f->birth) != family->id.birth)
+    if (!mpm_family_is_alive(s, family->id))
         status = family_declare(family, false);
     if (status == MPM_OK)
         status = mpm_lock_acquire(&s->heap);
@@ -63,8 +61,26 @@ bind_values(metric_object *m, const mpm_string *values)
     }
     if (status == MPM_OK)
         status = mpm_ref_bind(s, &m->ref, id);
+    if (status == MPM_OK)
+        m->family_birth = family->id.birth;
     look_for_name(family->store);
     return status;
+}
+
+/* Has it no series, though nobody removed it?  Its family may have died while
+ * this process, forked from one that had declared it, had not written yet. A
+ * child whose series was removed counts for nobody from then on. */
+static bool
+is_lost(metric_object *m)
+{
+    mpm_store *s = &m->family->store->store;
+    mpm_id family = m->family->id;
+    if (m->ref.record == NULL)
+        return true;
+    if (!mpm_ref_is_stale(&m->ref))
+        return false;
+    return m->family_birth != family.birth || /* declared anew since */
+           (!mpm_family_is_alive(s, family) && mpm_family_is_held(s, family));
 }
 
 /* Tells the Python half of the first write of this process, or of a child. */
@@ -164,15 +180,14 @@ metric_open(metric_object *m, bool force)
     mpm_status status = MPM_OK;
     bool due = force || m->ref.private_cell == NULL ||
                mpm_sys_monotonic_ns() >= s->retry_ns;
-    /* A child whose series was removed counts for nobody from then on; a
-     * metric without labels always has a series. */
-    bool lost = m->ref.record == NULL ||
-                (m->labelvalues == NULL && mpm_ref_is_stale(&m->ref));
+    bool lost = is_lost(m);
     if (lost && due)
         status = metric_bind_series(m);
     if (status == MPM_EFULL && m->ref.count != 0)
         status = bind_overflow(m);
-    if (m->ref.count == 0) { /* Info has no cell: it is all text */
+    if (lost && is_lost(m))
+        mpm_ref_unbind(s, &m->ref); /* not scratch: it may be bound later */
+    if (m->ref.count == 0) {        /* Info has no cell: it is all text */
         if (m->ref.private_epoch != s->epoch)
             Py_CLEAR(m->pairs); /* a child's copy is the parent's to share */
         if (status == MPM_OK && m->pairs != NULL)

@@ -7,10 +7,11 @@
 store_object *
 as_store(module_state *state, PyObject *object)
 {
-    int is = PyObject_IsInstance(object, (PyObject *)state->store_type);
-    if (is == 0)
-        PyErr_SetString(PyExc_TypeError, "expected a mpmetrics._native.Store");
-    return is == 1 ? (store_object *)object : NULL;
+    /* Not isinstance: that believes what an object says of itself. */
+    if (PyType_IsSubtype(Py_TYPE(object), state->store_type))
+        return (store_object *)object;
+    PyErr_SetString(PyExc_TypeError, "expected a mpmetrics._native.Store");
+    return NULL;
 }
 
 PyDoc_STRVAR(
@@ -27,7 +28,7 @@ alloc_store(PyTypeObject *type, PyObject *path)
     if (self == NULL)
         return NULL;
     self->state = state_of_base(type);
-    self->store.heap.fd = -1;
+    mpm_store_release(&self->store.heap.fd, -1);
     self->path = Py_NewRef(path);
     self->pending = PySet_New(NULL);
     if (self->pending == NULL)

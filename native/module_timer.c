@@ -66,9 +66,11 @@ leave(PyObject *op, PyObject *const *args, Py_ssize_t n)
     if (duration == NULL)
         return NULL;
     SET_REF(self->duration, duration);
-    if (!metric_observe(self->metric, seconds))
-        return NULL;
-    Py_RETURN_NONE;
+    /* The first update may wait, and let another thread choose the labels. */
+    PyObject *metric = Py_NewRef(self->metric);
+    bool observed = metric_observe(metric, seconds);
+    Py_DECREF(metric);
+    return observed ? Py_NewRef(Py_None) : NULL;
 }
 
 PyDoc_STRVAR(timer_labels_doc,
@@ -92,18 +94,18 @@ static PyObject *
 timer_labels(PyObject *op, PyObject *args, PyObject *kwargs)
 {
     timer_object *self = (timer_object *)op;
-    PyObject *labels = PyObject_GetAttrString(self->metric, "labels");
-    if (labels == NULL)
-        return NULL;
-    PyObject *child = PyObject_Call(labels, args, kwargs);
-    Py_DECREF(labels);
+    PyObject *metric = Py_NewRef(self->metric); /* as above */
+    PyObject *labels = PyObject_GetAttrString(metric, "labels");
+    PyObject *child =
+        labels == NULL ? NULL : PyObject_Call(labels, args, kwargs);
+    Py_XDECREF(labels);
+    if (child != NULL && !is_timed(metric, child)) {
+        PyErr_SetString(PyExc_TypeError, "labels() gave no metric to time");
+        Py_CLEAR(child);
+    }
+    Py_DECREF(metric);
     if (child == NULL)
         return NULL;
-    if (!is_timed(self->metric, child)) {
-        PyErr_SetString(PyExc_TypeError, "labels() gave no metric to time");
-        Py_DECREF(child);
-        return NULL;
-    }
     SET_REF(self->metric, child);
     Py_RETURN_NONE;
 }
@@ -148,7 +150,7 @@ static PyType_Slot slots[] = {
 static PyType_Spec spec = {
     .name = "mpmetrics.Timer",
     .basicsize = sizeof(timer_object),
-    .flags = Py_TPFLAGS_DEFAULT,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = slots,
 };
 

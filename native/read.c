@@ -245,8 +245,10 @@ begin(mpm_reading *into, uint32_t bounds)
         memset(into->buckets, 0, bounds * sizeof *into->buckets);
 }
 
-/* What a reset lets readers subtract.  Loaded before the shards: what it
- * counts is in them already, so no counter is ever shown below zero. */
+/* What a reset lets readers subtract: the total as it was read then.  Loaded
+ * before the shards, which only grow, and are added in the same order: so a
+ * total is never less, though floats are rounded, and no counter is ever shown
+ * below zero. */
 static double
 base_of(mpm_store *s, mpm_series *series, uint64_t birth)
 {
@@ -261,19 +263,15 @@ base_of(mpm_store *s, mpm_series *series, uint64_t birth)
                : mpm_double(mpm_load_acquire(&cell[1]));
 }
 
-void
-mpm_series_read(mpm_store *s, const mpm_shape *shape, mpm_series *series,
-                uint64_t birth, mpm_reading *into)
+/* All shards added up, what a reset subtracts included. */
+static void
+read_all(mpm_store *s, const mpm_shape *shape, mpm_series *series,
+         uint64_t birth, struct mpm_columns *columns, mpm_reading *into)
 {
     uint32_t count = mpm_shape_words(shape);
     mpm_kind kind = (mpm_kind)shape->kind;
     bool shared = kind == MPM_GAUGE || kind == MPM_ENUM;
-    begin(into, shape->bounds);
-    if (count == 0 || !spend(into, count))
-        return;
-    double base = kind == MPM_COUNTER ? base_of(s, series, birth) : 0;
-    /* A column may be older than the base, and lack a chunk that is in it. */
-    cells c = cells_of(s, base != 0 ? NULL : into->columns, series, count);
+    cells c = cells_of(s, columns, series, count);
     if (kind == MPM_GAUGE_MODE) {
         read_mode(&c, shape, birth, into);
         return;
@@ -287,8 +285,21 @@ mpm_series_read(mpm_store *s, const mpm_shape *shape, mpm_series *series,
         if (cell != NULL && !mpm_cell_read(cell, kind, count, birth, into))
             count_unsettled(s);
     }
-    if (base != 0)
-        into->value -= base;
+}
+
+void
+mpm_series_read(mpm_store *s, const mpm_shape *shape, mpm_series *series,
+                uint64_t birth, mpm_reading *into)
+{
+    uint32_t count = mpm_shape_words(shape);
+    begin(into, shape->bounds);
+    if (count == 0 || !spend(into, count))
+        return;
+    double base = shape->kind == MPM_COUNTER ? base_of(s, series, birth) : 0;
+    /* A column may be older than the base, and lack a chunk that is in it. */
+    read_all(s, shape, series, birth, base != 0 ? NULL : into->columns, into);
+    if (base != 0) /* two infinities are equal, and their difference is none */
+        into->value = into->value > base ? into->value - base : 0;
 }
 
 bool
@@ -346,9 +357,8 @@ mpm_series_reset(mpm_store *s, const mpm_shape *shape, mpm_id id)
             return MPM_BUSY;
         mpm_cell_take_up(cell, MPM_COUNTER, MPM_COUNTER_WORDS, id.birth, NULL);
     }
-    mpm_series_read(s, shape, series, id.birth, &reading);
-    double base = mpm_double(mpm_load_acquire(&cell[1]));
-    mpm_store_release(&cell[1], mpm_bits(base + reading.value));
+    read_all(s, shape, series, id.birth, NULL, &reading);
+    mpm_store_release(&cell[1], mpm_bits(reading.value));
     mpm_store_release(&series->created,
                       mpm_bits((double)mpm_sys_realtime_ns() / 1e9));
     return MPM_OK;

@@ -4,7 +4,6 @@
 
 #include "core.h"
 
-#define RETRY 1000000000ULL     /* ns between tries to share a private cell */
 #define NOBODY (UINT64_MAX - 1) /* lease in a private gauge with a mode */
 
 /* Word 0 of a private gauge or Enum: what pouring it must know.  0: nothing
@@ -244,6 +243,17 @@ mpm_ref_bind(mpm_store *s, mpm_ref *ref, mpm_id series)
     return MPM_OK;
 }
 
+void
+mpm_ref_unbind(mpm_store *s, mpm_ref *ref)
+{
+    leave_range(s, ref);
+    ref->epoch = MPM_NEVER;
+    ref->record = NULL;
+    ref->series = (mpm_id){0, 0};
+    if (ref->scratch)
+        drop_private(ref);
+}
+
 mpm_status
 mpm_ref_open(mpm_store *s, mpm_ref *ref, mpm_id family, bool force)
 {
@@ -257,12 +267,12 @@ mpm_ref_open(mpm_store *s, mpm_ref *ref, mpm_id family, bool force)
     uint64_t now = mpm_sys_monotonic_ns();
     mpm_status status = ref->record == NULL ? MPM_EGONE : MPM_BUSY;
     bool due = ref->private_cell == NULL || force || now >= s->retry_ns;
-    if (ref->record != NULL && due) {
+    if (ref->record != NULL && due)
         status = share(s, ref, family);
-        if (status == MPM_OK)
-            return MPM_OK;
-        s->retry_ns = now + RETRY;
-    }
+    if (status == MPM_OK)
+        return MPM_OK;
+    if (due) /* without a series, too: its binding has just been tried */
+        s->retry_ns = now + MPM_RETRY;
     return go_private(s, ref, false) == MPM_OK ? status : MPM_EPRIVATE;
 }
 

@@ -96,6 +96,7 @@ typedef struct {
     void *copy;
     uint64_t capacity;
     uint64_t birth; /* of the one looked at last */
+    mpm_budget budget;
 } wanted;
 
 static bool
@@ -103,7 +104,8 @@ is_wanted(void *context, mpm_series *series)
 {
     wanted *w = context;
     w->birth = mpm_load_acquire(&series->birth);
-    if (w->birth == 0 || mpm_load_acquire(&series->family) != w->family)
+    if (w->birth == 0 || mpm_load_acquire(&series->family) != w->family ||
+        w->budget.left == 0)
         return false;
     void *copy = mpm_block_copy(&w->store->heap,
                                 (mpm_off){mpm_load_acquire(&series->text)},
@@ -112,6 +114,7 @@ is_wanted(void *context, mpm_series *series)
         return false;
     w->copy = copy;
     const mpm_label_text *text = copy;
+    mpm_budget_spend(&w->budget, text->bytes);
     return text_is_valid(text) && mpm_text_has(text, w->values, w->count);
 }
 
@@ -135,7 +138,7 @@ static mpm_id
 find(mpm_store *s, uint64_t family, uint64_t hash, const mpm_string *values,
      uint32_t count)
 {
-    wanted w = {s, family, values, count, NULL, 0, 0};
+    wanted w = {s, family, values, count, NULL, 0, 0, mpm_budget_of(&s->heap)};
     uint64_t found = mpm_index_find(s, hash, is_wanted, &w);
     free(w.copy);
     return found == 0 ? (mpm_id){0, 0} : (mpm_id){found - 1, w.birth};
@@ -515,6 +518,17 @@ mpm_walk_begin(mpm_walk *w, mpm_store *s, mpm_id family, mpm_budget *budget)
 
 typedef enum { SHOWN, SKIPPED, CHANGED } slot_state;
 
+/* Does the slot still name that series?  Asked in this order: the record may be
+ * another's by now, or be in the making for this very slot
+ * (tests/models/test_catalog.py). */
+static bool
+is_still(const mpm_word *entry, uint64_t e, const mpm_series *series,
+         uint64_t birth)
+{
+    return mpm_load_acquire(entry) == e &&
+           mpm_load_acquire(&series->birth) == birth;
+}
+
 /* Reads the series that a slot names, if it was there when the walk began. */
 static slot_state
 read_slot(mpm_walk *w, const mpm_word *entry, uint64_t e)
@@ -529,7 +543,7 @@ read_slot(mpm_walk *w, const mpm_word *entry, uint64_t e)
         (mpm_load_acquire(&series->place) & UINT32_MAX) != w->slot)
         return CHANGED;
     if (mpm_load_acquire(&series->first) > w->limit)
-        return SKIPPED;
+        return is_still(entry, e, series, birth) ? SKIPPED : CHANGED;
     void *copy =
         mpm_block_copy(&s->heap, (mpm_off){mpm_load_acquire(&series->text)},
                        MPM_TEXT_LIMIT, w->text, &w->capacity);
@@ -537,10 +551,7 @@ read_slot(mpm_walk *w, const mpm_word *entry, uint64_t e)
         return CHANGED;
     w->text = copy;
     mpm_budget_spend(w->budget, w->text->bytes);
-    /* The slot first: the record may be another's by now, or be in the making
-     * for this very slot (tests/models/test_catalog.py). */
-    if (mpm_load_acquire(entry) != e ||
-        mpm_load_acquire(&series->birth) != birth)
+    if (!is_still(entry, e, series, birth))
         return CHANGED;
     w->series = series;
     w->id = (mpm_id){e - 1, birth};

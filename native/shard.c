@@ -3,6 +3,8 @@
  * A dead process's shard keeps its numbers; the next process to start takes it
  * over with one compare and swap and goes on counting in it.  So there are as
  * many shards as processes ever lived at one time, and nothing to clean up. */
+#include <stdlib.h>
+
 #include "core.h"
 
 uint64_t
@@ -91,7 +93,8 @@ take_over(mpm_store *s)
 }
 
 /* [owner] Forgets what the last owner had declared and was writing, or perhaps
- * removing: then what is derived may not be true any more (removal.c). */
+ * removing: then what is derived may not be true any more (removal.c).  What
+ * this process holds is declared under the lock. */
 static void
 begin(mpm_store *s, mpm_shard *shard)
 {
@@ -108,6 +111,7 @@ begin(mpm_store *s, mpm_shard *shard)
         if (declared != NULL)
             mpm_store_release(declared, 0);
     }
+    s->undeclared = s->held_count != 0;
 }
 
 /* Makes a shard this process's, if there is one to have. */
@@ -122,6 +126,90 @@ own(mpm_store *s)
     MPM_CRASH_POINT("shard.owned");
     begin(s, shard);
     s->shard = shard;
+}
+
+/* ---- declarations --------------------------------------------------------- */
+
+static mpm_status
+note_declaration(mpm_store *s, mpm_id family)
+{
+    mpm_word *declared;
+    mpm_status status =
+        mpm_table_reach(&s->heap, &s->shard->declared, MPM_DECLARED,
+                        family.index, true, &declared);
+    if (status == MPM_OK)
+        mpm_store_release(declared, family.birth);
+    return status;
+}
+
+/* [lock held] A forked child holds what its parent had declared, who may be dead
+ * by now: said before the sweep, which would take it for nobody's. */
+static void
+declare_held(mpm_store *s)
+{
+    if (!s->undeclared)
+        return;
+    s->undeclared = false;
+    for (uint64_t i = 0; i < s->held_count; i++)
+        if (mpm_family_is_alive(s, s->held[i]) &&
+            note_declaration(s, s->held[i]) != MPM_OK)
+            s->undeclared = true;
+}
+
+bool
+mpm_family_is_held(const mpm_store *s, mpm_id family)
+{
+    for (uint64_t i = 0; i < s->held_count; i++)
+        if (s->held[i].birth == family.birth)
+            return family.birth != 0;
+    return false;
+}
+
+static mpm_status
+hold(mpm_store *s, mpm_id family)
+{
+    if (mpm_family_is_held(s, family))
+        return MPM_OK;
+    if (s->held_count == s->held_size) {
+        uint64_t size = s->held_size * 2 + 16;
+        mpm_id *held = realloc(s->held, size * sizeof *held);
+        if (held == NULL)
+            return MPM_EPRIVATE;
+        s->held = held;
+        s->held_size = size;
+    }
+    s->held[s->held_count++] = family;
+    return MPM_OK;
+}
+
+static void
+let_go(mpm_store *s, mpm_id family)
+{
+    for (uint64_t i = 0; i < s->held_count; i++)
+        if (s->held[i].birth == family.birth)
+            s->held[i--] = s->held[--s->held_count];
+}
+
+mpm_status
+mpm_shard_declare(mpm_store *s, mpm_id family)
+{
+    mpm_status status = hold(s, family);
+    if (status != MPM_OK)
+        return status;
+    declare_held(s);
+    return note_declaration(s, family);
+}
+
+void
+mpm_family_release(mpm_store *s, mpm_id id)
+{
+    let_go(s, id);
+    mpm_word *declared = s->shard == NULL
+                             ? NULL
+                             : mpm_table_at(&s->heap, &s->shard->declared,
+                                            MPM_DECLARED, id.index);
+    if (declared != NULL && mpm_load_acquire(declared) == id.birth)
+        mpm_store_release(declared, 0);
 }
 
 mpm_status
@@ -139,12 +227,14 @@ mpm_shard_own(mpm_store *s)
         /* Looked at again: waiting let other threads run. */
         if (s->shard == NULL)
             status = mpm_shard_append(s, s->heap.lease);
-        else
+        if (s->shard == NULL && status == MPM_OK)
+            own(s);
+        if (s->shard != NULL) {
+            declare_held(s);
             mpm_family_sweep(s); /* what only the dead had declared */
+        }
         mpm_lock_release(&s->heap);
     }
-    if (s->shard == NULL && status == MPM_OK)
-        own(s);
     if (s->shard != NULL)
         return MPM_OK; /* without the lock, too: the sweep can wait */
     return status == MPM_OK ? MPM_EDAMAGED : status;
@@ -263,16 +353,4 @@ mpm_shard_declarer(mpm_store *s, mpm_id family)
 {
     mpm_store_enter(s);
     return find_declarer(s, family, s->shard);
-}
-
-mpm_status
-mpm_shard_declare(mpm_store *s, mpm_id family)
-{
-    mpm_word *declared;
-    mpm_status status =
-        mpm_table_reach(&s->heap, &s->shard->declared, MPM_DECLARED,
-                        family.index, true, &declared);
-    if (status == MPM_OK)
-        mpm_store_release(declared, family.birth);
-    return status;
 }

@@ -145,7 +145,7 @@ mpm_store_enter(mpm_store *s)
         return;
     s->epoch = s->heap.epoch;
     s->shard = NULL;
-    s->retry_ns = 0;
+    s->retry_ns = s->retry_exemplar_ns = 0;
     if (s->refs != NULL)
         memset(s->refs, 0, s->refs_size * sizeof *s->refs);
 }
@@ -154,7 +154,8 @@ void
 mpm_store_close(mpm_store *s)
 {
     free(s->refs);
+    free(s->held);
     mpm_heap_close(&s->heap);
     memset(s, 0, sizeof *s);
-    s->heap.fd = -1;
+    mpm_store_release(&s->heap.fd, -1);
 }

@@ -134,24 +134,45 @@ mpm_sys_close(int fd)
     close(fd);
 }
 
-int
+/* Does it say nothing of the file, but only that it can't be had now? */
+static bool
+is_passing(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOMEM ||
+           error == EINTR;
+}
+
+mpm_status
 mpm_sys_reopen(int fd, const char *path, uint64_t device, uint64_t inode,
-               bool read_only)
+               bool read_only, int *again)
 {
     int flags = (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW;
-    int again = -1;
+    int opened = -1, error = ENOENT;
     if (mpm_sys_is(fd, device, inode)) {
         char link[32];
         snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-        again = open(link, flags & ~O_NOFOLLOW);
+        opened = open(link, flags & ~O_NOFOLLOW);
+        error = errno;
     }
-    if (again < 0 && path != NULL)
-        again = open(path, flags | O_NONBLOCK); /* never wait for a FIFO */
-    if (again >= 0 && !mpm_sys_is(again, device, inode)) {
-        close(again);
-        return -1;
+    if (opened < 0 && path != NULL && !is_passing(error)) {
+        opened = open(path, flags | O_NONBLOCK); /* never wait for a FIFO */
+        error = errno;
     }
-    return again;
+    if (opened < 0)
+        return is_passing(error) ? MPM_ESYSTEM : MPM_EGONE;
+    if (!mpm_sys_is(opened, device, inode)) {
+        close(opened);
+        return MPM_EGONE;
+    }
+    *again = opened;
+    return MPM_OK;
+}
+
+mpm_status
+mpm_sys_duplicate(int fd, int *again)
+{
+    *again = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return *again >= 0 ? MPM_OK : MPM_ESYSTEM;
 }
 
 mpm_status

@@ -19,9 +19,12 @@ mpm_status mpm_sys_size(int fd, uint64_t *bytes);
 uint64_t mpm_sys_reserve(int fd);
 /* [any process] Is `fd` still that file?  */
 bool mpm_sys_is(int fd, uint64_t device, uint64_t inode);
-/* [any process] Another description of the same file; -1: can't be had. */
-int mpm_sys_reopen(int fd, const char *path, uint64_t device, uint64_t inode,
-                   bool read_only);
+/* [any process] Another description of the same file.  MPM_EGONE: it isn't
+ * there, or this process may not open it; MPM_ESYSTEM: not now. */
+mpm_status mpm_sys_reopen(int fd, const char *path, uint64_t device,
+                          uint64_t inode, bool read_only, int *again);
+/* [any process] Another descriptor of the same description. */
+mpm_status mpm_sys_duplicate(int fd, int *again);
 void mpm_sys_close(int fd);
 /* [any process] Has the file lost its last name? */
 bool mpm_sys_is_unlinked(int fd);

@@ -88,11 +88,13 @@ mpm_truncated_survive(void)
 {
     struct sigaction action = {.sa_sigaction = put_zeros,
                                .sa_flags = SA_SIGINFO};
-    if (page_size != 0)
+    static bool survives;
+    if (survives)
         return MPM_OK;
     page_size = (uint64_t)sysconf(_SC_PAGESIZE);
     sigemptyset(&action.sa_mask);
-    return sigaction(SIGBUS, &action, &before) == 0 ? MPM_OK : MPM_ESYSTEM;
+    survives = sigaction(SIGBUS, &action, &before) == 0;
+    return survives ? MPM_OK : MPM_ESYSTEM;
 }
 
 uint64_t

@@ -147,6 +147,11 @@ class Program:
             assert self._process.returncode == 0, f"status {self._process.returncode}:\n{text}"
         return text
 
+    @property
+    def status(self) -> int | None:
+        """How it ended, if it was waited for: its status, or -n for signal n."""
+        return self._process.returncode
+
     def kill(self) -> None:
         """SIGKILL to all of its session's processes that are still in its group."""
         if self._process.returncode is None:  # unreaped, so the group is still ours

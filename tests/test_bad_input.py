@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.programs import Program, becoming, environment, mounts, need_root, readable_folder
+from tests.programs import (
+    Program,
+    becoming,
+    environment,
+    mounts,
+    need_root,
+    readable_folder,
+    run,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_left")]
 
@@ -137,6 +145,11 @@ def random_bytes(path: Path) -> None:
     path.write_bytes(os.urandom(70_000))
 
 
+def random_for_all(path: Path) -> None:
+    random_bytes(path)
+    path.chmod(0o644)
+
+
 @dataclass(frozen=True)
 class Bad:
     """What is made at the path; what is said of it, and what is said to do."""
@@ -155,10 +168,10 @@ BAD = {
     "pipe": Bad(a_pipe, "a named pipe", ANOTHER),
     "readable-by-all": Bad(readable_by_all, "anybody may read or write it", "chmod o="),
     "truncated": Bad(truncated, "damaged", "mpmetrics remove"),
-    "empty": Bad(empty, "no store", ANOTHER),
     "other-layout": Bad(of_another_layout, "another layout", "mpmetrics remove", replaced=True),
     "other-byte-order": Bad(of_another_byte_order, "another byte order", "mpmetrics remove"),
     "random": Bad(random_bytes, "no store", ANOTHER),
+    "random-readable-by-all": Bad(random_for_all, "no store", ANOTHER),
 }
 # Of a file system that nobody knows to share memory, and there on every Linux.
 UNMAPPABLE = Path("/proc/self/mem")
@@ -217,6 +230,22 @@ def test_application_goes_on(bad, store):
     with member(store) as program:
         assert str(store) == program.read_line()
         assert "" == program.finish()
+
+
+def test_empty_file(store):
+    """An empty file, as of mktemp, is none to look at, and as good as none to make a store at."""
+    empty(store)
+    said = answers(store)
+
+    assert [0, ""] == said["Store"]
+    said["Store"] = said["check"]
+    assert_refused(said, store, "no store", ANOTHER)
+
+
+def test_empty_file_that_several_take(store):
+    """Of many processes that find it at one time each has the store that the first has made."""
+    empty(store)
+    assert 8.0 == run("tests.plays.rush:at_once", 8, store=store)
 
 
 def test_unmappable():

@@ -119,6 +119,43 @@ def test_dump_as_openmetrics(store):
     assert "# TYPE jobs counter\n" in text
 
 
+@pytest.mark.parametrize("name", ["TERM", "INT"])
+def test_serve_as_process_1(name, store):
+    """In a container, where it is process 1, it ends by SIGTERM and by Ctrl-C, with 128 + n."""
+    number = getattr(signal, f"SIG{name}")
+    command = ["-m", "mpmetrics", "serve", "--listen", f"127.0.0.1:{free_port()}", str(store)]
+    with Program(command, environment(), prefix=pid_namespace()) as server:
+        server.read_line()
+        (first,) = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        os.kill(int(first), number)
+        said = server.finish(check=False)
+
+        assert (128 + number, "") == (server.status, said)
+
+
+def test_serve_on_ipv6(store):
+    """The address that it says is one that a browser takes: that of IPv6 is in brackets."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("there is no IPv6 here")
+    command = ["-m", "mpmetrics", "serve", "--listen", "[::1]:0", str(store)]
+    with Program(command, environment()) as server:
+        url = server.read_line().rpartition(" ")[2]
+        assert re.fullmatch(r"http://\[::1\]:\d+/metrics", url)
+        with urllib.request.urlopen(url, timeout=LIMIT) as response:
+            assert 200 == response.status
+
+
+def test_version():
+    """--version names the package's version, and the layout that its stores have."""
+    status, text, complaint = call("--version")
+
+    assert (0, "") == (status, complaint)
+    assert re.fullmatch(r"mpmetrics \d+\.\d+\.\d+, stores of layout \d+\n", text)
+
+
 def test_serve_follows_the_path(store):
     """An exporter goes on with the store of the application's next start; it needs no restart."""
     port = free_port()

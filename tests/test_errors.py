@@ -125,6 +125,10 @@ OURS_ALONE = {
         ValueError,
         lambda r: mpmetrics.Histogram("a", "h", buckets=[NAN, 1], registry=r),
     ),
+    "label-is-full-name": (
+        ValueError,
+        lambda r: mpmetrics.Enum("s", "h", ["n_s"], namespace="n", states=["x"], registry=r),
+    ),
     "state-twice": (ValueError, lambda r: mpmetrics.Enum("a", "h", states=["x", "x"], registry=r)),
     "state-no-str": (ValueError, lambda r: mpmetrics.Enum("a", "h", states=[1, 2], registry=r)),
     "help-no-str": (TypeError, lambda r: mpmetrics.Counter("a", None, registry=r)),

@@ -224,6 +224,29 @@ def test_override_works():
     assert {"g": 3.0} == run("tests.plays.gauges:overridden", MPMETRICS_GAUGE_MODES="g=livesum")
 
 
+def test_label_pid(method):
+    """A gauge that has a label `pid` itself is shown without its processes' pids, in any mode.
+
+    Its label sets are all there, so is what each process adds; of the mode liveall only the living.
+    """
+    shown = run("tests.plays.gauges:labelled_pid", method, ["all", "liveall"])
+
+    assert {
+        "both": {"all parent": 1.0, "all child": 2.0, "all shared": 2.0}
+        | {"liveall parent": 1.0, "liveall child": 2.0, "liveall shared": 2.0},
+        "after": {"all parent": 1.0, "all child": 2.0, "all shared": 2.0}
+        | {"liveall parent": 1.0, "liveall shared": 1.0},
+        "log": ["all", "liveall"],
+    } == shown
+
+
+def test_override_of_a_gauge_with_a_label_pid():
+    """A mode of MPMETRICS_GAUGE_MODES that would show a label twice is logged, and not obeyed."""
+    shown = run("tests.plays.gauges:overridden_label_pid", MPMETRICS_GAUGE_MODES="*=all")
+
+    assert {"page": {'g{pid="x"}': 1.0}, "mode": "max", "lines": 1} == shown
+
+
 def test_bad_override():
     """What makes no sense in MPMETRICS_GAUGE_MODES is logged, once, and the rest obeyed."""
     text = "nonsense,g=livesumm,=max,x = sum,,h=max"

@@ -491,6 +491,18 @@ def test_list_type(generic, parameters, qualname):
     assert made is by_name(sys.modules[__name__], qualname)
 
 
+@pytest.mark.parametrize("ask", [iter, list, lambda generic: "x" in generic])
+def test_a_generic_is_no_sequence(ask):
+    """Who takes a generic for a sequence gets a TypeError, and no class is made for each index."""
+    make = Calls()
+    product = ProductType("P", make, (ObjectType, IntType))
+    for generic in (IntType("G", make), product, product[int]):
+        with pytest.raises(TypeError):
+            ask(generic)
+
+    assert [] == make.seen
+
+
 def test_list_type_of_one_needs_no_tuple():
     """A single parameter stands for itself."""
     assert Ints[(5,)] is Ints[5]

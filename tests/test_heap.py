@@ -245,6 +245,15 @@ def test_block_by_its_numbers(heap):
             Block(heap, start, size)
 
 
+def test_largest_block():
+    """Of 10 MiB the largest block is 8 MiB less its tag's 64 bytes: the next size doesn't fit."""
+    heap = Heap(10 << 20)
+    with pytest.raises(MemoryError):
+        heap.malloc((8 << 20) - 63)
+
+    assert (8 << 20) - 64 == heap.malloc((8 << 20) - 64).size
+
+
 def test_heap_is_full():
     """A full heap raises MemoryError, goes on, and has room again when something is freed."""
     heap, blocks = Heap(1 << 20), []

@@ -1,6 +1,7 @@
 """What the metric classes do in one process."""
 
 import asyncio
+import math
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from fractions import Fraction
 
 import prometheus_client
 import pytest
+from hypothesis import given, strategies as st
 from prometheus_client.openmetrics import exposition as openmetrics
 from tests.programs import environment
 
@@ -393,6 +395,27 @@ def test_reset(registry):
 
     child.inc(2)
     assert 2.0 == registry.get_sample_value("m_total", {"a": "x"})
+
+
+@given(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.7, 1e-17, 1e16, math.inf, None]), max_size=30))
+def test_reset_of_rounded_sums(amounts):
+    """However floats are rounded, nothing is shown below zero, and zero after a reset (None)."""
+    registry = mpmetrics.CollectorRegistry()
+    counter = Counter("m", "help", registry=registry)
+    for amount in amounts:
+        if amount is None:
+            counter.reset()
+            assert 0.0 == registry.get_sample_value("m_total")
+        else:
+            counter.inc(amount)
+            assert registry.get_sample_value("m_total") >= 0.0
+
+
+def test_timer_is_made_by_time(registry):
+    """A timer without a metric can't be made: there is nothing that it could observe."""
+    timer = type(Histogram("m", "help", registry=registry).time())
+    with pytest.raises(TypeError, match="cannot create"):
+        timer()
 
 
 def test_set_function(registry):

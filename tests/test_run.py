@@ -192,6 +192,28 @@ def test_ctrl_c_is_heard_once():
         program.finish()
 
 
+def test_ctrl_c_reaches_another_session():
+    """A command that has left the terminal's group hears of Ctrl-C from the run."""
+    code = (
+        "import os, pty, sys\n"
+        "pid, terminal = pty.fork()\n"
+        "if pid == 0:\n"
+        f"    os.execv(sys.executable, [sys.executable, *{RUN}, '--', 'setsid', "
+        "sys.executable, '-c', sys.argv[1], 'INT'])\n"
+        "text = b''\n"
+        "while b'ready' not in text: text += os.read(terminal, 1000)\n"
+        "os.write(terminal, b'\\x03')\n"
+        "while b'SIGINT' not in text: text += os.read(terminal, 1000)\n"
+        "print('heard')\n"
+        "os.write(terminal, b'\\x04')\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n"
+    )
+    with Program(["-c", code, LISTENER], environment()) as program:
+        assert "heard" == program.read_line()
+        assert "0" == program.read_line()
+        program.finish()
+
+
 def test_orphans_are_reaped():
     """As process 1 of a container it reaps what others left behind."""
     namespace = pid_namespace()

@@ -43,3 +43,15 @@ def test_info_of_a_parent_is_not_its_childs():
 def test_kept_children_of_what_was_removed(method):
     """A child kept of a series that was removed without the lock counts for nobody."""
     assert run("tests.plays.stopped:kept", method)
+
+
+def test_ended_before_it_could_be_shared(method):
+    """What a process counted by itself while the lock was taken is shared when it ends."""
+    assert {'c_total{what="1",who="x"}': 2.0} == run("tests.plays.stopped:ended", method)
+
+
+def test_program_ended_before_it_could_be_shared(store):
+    """So it is by a program that leaves a named store."""
+    expected = {'c_total{what="1",who="x"}': 2.0}
+
+    assert expected == run("tests.plays.stopped:ended_by_itself", store=store)

@@ -2,6 +2,7 @@
  * the lock, who is here; asked by processes that die in every way. */
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 #include "check.h"
 
@@ -243,6 +244,58 @@ test_fork(mpm_heap *h)
     part(&m);
 }
 
+/* While no descriptor is left there is no lease.  One by a POSIX lock would end
+ * when the file was next opened and closed, whoever does that here. */
+static void
+take_at_the_limit(void *context)
+{
+    meeting *m = context;
+    struct rlimit old;
+    NEED(getrlimit(RLIMIT_NOFILE, &old) == 0);
+    struct rlimit none = {0, old.rlim_max};
+    NEED(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    CHECK(mpm_lease_take(m->h) == MPM_ESYSTEM, "not now");
+    CHECK(mpm_load_relaxed(&m->h->lease) == 0, "and not by half");
+    NEED(setrlimit(RLIMIT_NOFILE, &old) == 0);
+    CHECK(mpm_lease_take(m->h) == MPM_OK, "but once one can be had");
+    int again = open(m->h->path, O_RDWR | O_CLOEXEC);
+    NEED(again >= 0);
+    close(again);
+    *m->lease = mpm_load_relaxed(&m->h->lease);
+    say(m);
+    wait_for_word(m);
+    _exit(failures != 0);
+}
+
+static void
+test_limit(mpm_heap *h)
+{
+    meeting m;
+    meet(&m, h);
+    pid_t pid = start(take_at_the_limit, &m);
+    hear(&m);
+    CHECK(ALIVE(h, *m.lease), "its lease is kept, whoever closes the file");
+    give_word(&m);
+    CHECK(await(pid) == 0, "in the child all was well");
+    part(&m);
+}
+
+/* Pages without a file, and no descriptor for locks: nobody is known to be dead,
+ * but all can count. */
+static void
+test_no_descriptor(void)
+{
+    mpm_heap h;
+    NEED(mpm_heap_open_fileless(&h, -1, (uint64_t)1 << 20) == MPM_OK);
+    CHECK(mpm_lease_take(&h) == MPM_OK, "a lease is a number");
+    uint64_t mine = mpm_load_relaxed(&h.lease);
+    CHECK(mine != 0 && ALIVE(&h, mine), "one's own is alive");
+    CHECK(mpm_lock_acquire(&h) == MPM_OK, "the lock is a word");
+    mpm_lock_release(&h);
+    CHECK(mpm_attach(&h) == MPM_OK, "there is nobody to be told");
+    mpm_heap_close(&h);
+}
+
 /* ---- the lock ------------------------------------------------------------ */
 
 #define TURNS (SANITIZED ? 500 : 3000)
@@ -450,6 +503,8 @@ main(void)
     can_test(pins_are_ours, "whether a child keeps its parent's lease alive",
              "MADV_DONTFORK is ignored, as by qemu-user");
     test_fork(&h);
+    test_limit(&h);
+    test_no_descriptor();
     NEED(mpm_lease_take(&h) == MPM_OK);
     test_life(&h);
     test_exclusion(&h);

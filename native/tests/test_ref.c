@@ -412,6 +412,28 @@ test_bound_meanwhile(bool only_bind)
     clear(&c);
 }
 
+/* ---- exemplars ------------------------------------------------------------ */
+
+/* An exemplar that finds no room is left out; and room is looked for once a
+ * second, not at each of the updates that have one. */
+static void
+test_exemplar_waits(void)
+{
+    scene c;
+    set(&c);
+    const mpm_exemplar e = {.time = 1, .value = 1, .bytes = 1, .text = "x"};
+    mpm_ref *ref = &c.ref[0];
+    NEED(update(&c.b, c.f[0], ref, true) == MPM_OK);
+    lock(&c.a);
+    CHECK(mpm_exemplar_note(&c.b, ref, 0, &e) == MPM_BUSY, "no room now");
+    mpm_lock_release(&c.a.heap);
+    CHECK(mpm_exemplar_note(&c.b, ref, 0, &e) == MPM_BUSY, "nor tried at once");
+    CHECK(c.b.retry_exemplar_ns > mpm_sys_monotonic_ns(), "but later");
+    c.b.retry_exemplar_ns = 0; /* later */
+    CHECK(mpm_exemplar_note(&c.b, ref, 0, &e) == MPM_OK, "then there is room");
+    clear(&c);
+}
+
 /* ---- a store without a file ---------------------------------------------- */
 
 typedef struct {
@@ -476,5 +498,6 @@ main(void)
     test_shared_meanwhile(false);
     test_bound_meanwhile(false);
     test_bound_meanwhile(true);
+    test_exemplar_waits();
     return verdict();
 }

@@ -9,13 +9,13 @@ import grp
 import os
 import pwd
 import shlex
+import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
 
 from . import catalog, listening, reader, runner, store, storefile
-from ._native import Store, StoreError, survive_truncation, truncated_pages
+from ._native import LAYOUT, Store, StoreError, survive_truncation, truncated_pages
 from .endpoints import start_http_server
 from .exposition import render
 from .negotiation import Encoding, Format
@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """What reads the arguments; each command's function is `do`."""
     whole = argparse.ArgumentParser(prog="mpmetrics", description="Metrics of several processes.")
+    whole.add_argument("--version", action=_Version, help="say the version, and that of stores")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="run a command, all its processes with one store")
@@ -88,6 +89,19 @@ def parser() -> argparse.ArgumentParser:
     list_ = commands.add_parser("list", help="the stores made up for programs of this user")
     list_.set_defaults(do=_list)
     return whole
+
+
+class _Version(argparse.Action):
+    """Finds it out only if asked: what is installed stands in files."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"mpmetrics {version('mpmetrics')}, stores of layout {LAYOUT}")
+        parser.exit()
 
 
 def _add_path(parser: argparse.ArgumentParser) -> None:
@@ -167,10 +181,14 @@ def _serve(options: argparse.Namespace) -> int:
     with contextlib.suppress(FileNotFoundError):  # the application may start later
         reader.open_read_only(path)  # says why, if it can't
     host, port = _listen(options, os.path.abspath(path)) or ("127.0.0.1", 9090)
+    # Blocked and awaited: process 1 of a container gets no signal that it has no handler for. Not
+    # what was ignored from the start; and before the server, whose threads inherit the mask.
+    ends = {n for n in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(n) != signal.SIG_IGN}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     server, _ = start_http_server(port, host, reader.StoreReader(path))
-    print(f"serving {path} on http://{host}:{server.server_port}/metrics", flush=True)
-    threading.Event().wait()
-    return 0
+    where = f"[{host}]" if ":" in host else host
+    print(f"serving {path} on http://{where}:{server.server_port}/metrics", flush=True)
+    return 128 + signal.sigwait(ends)
 
 
 def _dump(options: argparse.Namespace) -> int:

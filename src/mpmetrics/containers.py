@@ -22,11 +22,13 @@ from __future__ import annotations
 import contextlib
 import operator
 import pickle
+import threading
 from collections.abc import (
     Callable,
     ItemsView,
     Iterable,
     Iterator,
+    KeysView,
     MutableMapping,
     MutableSequence,
     ValuesView,
@@ -43,6 +45,8 @@ C = TypeVar("C")  # the contents, as a process keeps them: values pickled
 _CHANGES = (Lock.size + 7) // 8 * 8  # where that word is
 _LINKS = _CHANGES + 8
 _LINK = 24  # bytes: mpm_link in native/users.h
+
+_thread = threading.local()  # `shown`: the contents that this thread is just making a repr of
 
 
 def _dumps(value: object) -> bytes:
@@ -80,7 +84,7 @@ class _Contents(View, Generic[C]):
 
     @contextlib.contextmanager
     def _changing(self, copy: Callable[[C], C]) -> Iterator[C]:
-        """A copy of the contents, which take its place if nothing is raised."""
+        """A copy of the contents, which takes their place if nothing is raised."""
         with self._lock:
             changes, contents = self._seen
             if changes != self._changes[0]:
@@ -88,10 +92,32 @@ class _Contents(View, Generic[C]):
                 contents = pickle.loads(data) if data else self._empty()
             contents = copy(contents)
             yield contents
-            self._store(_dumps(contents) if contents else b"")
-            self._seen = self._changes[0], contents
+            self._replace(contents)
+
+    def _as_pythons(self) -> Any:
+        """An ordinary value of the same contents."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        # reprlib.recursive_repr knows an object again, and who unpickles a box that is in its own
+        # contents has another one each time. What stays is the block that the link names.
+        assert self._heap is not None
+        shown = vars(_thread).setdefault("shown", set())
+        contents = self._heap.identity, bytes(self._links[self._changes[0] & 1])
+        name = type(self).__name__
+        if contents in shown:
+            return f"{name}(...)"
+        shown.add(contents)
+        try:
+            return f"{name}({self._as_pythons()!r})"
+        finally:
+            shown.remove(contents)
 
     # The lock held.
+
+    def _replace(self, contents: C) -> None:
+        self._store(_dumps(contents) if contents else b"")
+        self._seen = self._changes[0], contents
 
     def _load(self) -> bytes:
         assert self._heap is not None
@@ -141,11 +167,18 @@ class Object(_Contents[bytes]):
     @value.setter
     def value(self, value: object) -> None:
         data = b"" if value is None else _dumps(value)
-        with self._changing(lambda _: data):
-            pass
+        with self._lock:
+            self._replace(data)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.value!r})"
+    def _as_pythons(self) -> Any:
+        return self.value
+
+
+class _Keys(KeysView[Any]):
+    _mapping: Dict
+
+    def __reversed__(self) -> Iterator[Any]:
+        return reversed(self._mapping)
 
 
 class _Items(ItemsView[Any, Any]):
@@ -161,7 +194,12 @@ class _Items(ItemsView[Any, Any]):
 
 
 class _Values(ValuesView[Any]):
+    """Values of one moment, as `_Items`."""
+
     _mapping: Dict
+
+    def __contains__(self, value: object) -> bool:
+        return any(each is value or each == value for each in self)
 
     def __iter__(self) -> Iterator[Any]:
         return map(pickle.loads, self._mapping._now().values())
@@ -179,7 +217,7 @@ class Dict(_Contents[dict[Any, bytes]], MutableMapping[Any, Any]):
 
     __module__ = "mpmetrics.types"  # where users know it; pickles say so
 
-    def __init__(self, mem: Any, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, mem: Any, /, *args: Any, **kwargs: Any) -> None:
         super().__init__(mem)
         if args or kwargs:
             self.update(*args, **kwargs)
@@ -211,6 +249,9 @@ class Dict(_Contents[dict[Any, bytes]], MutableMapping[Any, Any]):
         with self._changing(dict) as contents:
             del contents[key]
 
+    def keys(self) -> KeysView[Any]:
+        return _Keys(self)
+
     def items(self) -> ItemsView[Any, Any]:
         return _Items(self)
 
@@ -222,8 +263,10 @@ class Dict(_Contents[dict[Any, bytes]], MutableMapping[Any, Any]):
             contents.clear()
 
     def copy(self) -> dict[Any, Any]:
-        """An ordinary dict of the same contents."""
+        """An ordinary dict of the same contents, those of one moment."""
         return dict(self.items())
+
+    _as_pythons = copy
 
     @staticmethod
     def fromkeys(keys: Iterable[Any], value: Any = None) -> dict[Any, Any]:
@@ -250,34 +293,37 @@ class Dict(_Contents[dict[Any, bytes]], MutableMapping[Any, Any]):
         return key, pickle.loads(data)
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
+        known = self._now()
+        if key in known:
+            return pickle.loads(known[key])
         data = _dumps(default)
-        if key not in self._now():
-            with self._changing(dict) as contents:
-                data = contents.setdefault(key, data)
-            return pickle.loads(data)
-        return self.get(key, default)
+        with self._changing(dict) as contents:
+            data = contents.setdefault(key, data)
+        return pickle.loads(data)
 
-    def update(self, *args: Any, **kwargs: Any) -> None:
-        new = {key: _dumps(value) for key, value in dict(*args, **kwargs).items()}
+    def update(self, /, *args: Any, **kwargs: Any) -> None:
+        new = {key: _dumps(value) for key, value in dict(*map(_at_once, args), **kwargs).items()}
         with self._changing(dict) as contents:
             contents.update(new)
 
     def __or__(self, other: Any) -> Any:
         if not isinstance(other, dict | Dict):
             return NotImplemented
-        return self.copy() | dict(other)
+        return self.copy() | _at_once(other)
 
     def __ror__(self, other: Any) -> Any:
         if not isinstance(other, dict | Dict):
             return NotImplemented
-        return dict(other) | self.copy()
+        return dict(_at_once(other)) | self.copy()
 
     def __ior__(self, other: Any) -> Self:
         self.update(other)
         return self
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.copy()!r})"
+
+def _at_once(other: Any) -> Any:
+    """What `dict` takes; a Dict's contents of one moment, not key by key."""
+    return other.copy() if isinstance(other, Dict) else other
 
 
 class List(_Contents[list[bytes]], MutableSequence[Any]):
@@ -367,6 +413,8 @@ class List(_Contents[list[bytes]], MutableSequence[Any]):
         """An ordinary list of the same contents."""
         return list(self)
 
+    _as_pythons = copy
+
     def index(self, value: Any, *limits: int) -> int:
         return self.copy().index(value, *limits)
 
@@ -413,6 +461,3 @@ class List(_Contents[list[bytes]], MutableSequence[Any]):
         return self._compare(other, operator.ge)
 
     __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.copy()!r})"

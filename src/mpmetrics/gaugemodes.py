@@ -6,11 +6,17 @@ import fnmatch
 import functools
 import logging
 import os
+from collections.abc import Sequence
 
 _FOLDS = ("all", "min", "max", "sum", "mostrecent")  # numbered from 1: `mpm_mode` in core.h
 _LIVE = 16  # added: only the living count
 
 MODES = frozenset(live + fold for live in ("", "live") for fold in _FOLDS)
+
+# Modes that show processes one by one, told apart by a label, and what stands in their place for a
+# gauge that has such a label itself. Not mostrecent, with which `inc` isn't allowed.
+_PID = "pid"
+_WITHOUT_PID = {"all": "none", "liveall": "livesum"}
 
 log = logging.getLogger("mpmetrics")
 
@@ -47,6 +53,35 @@ def override(name: str) -> str | None:
         if fnmatch.fnmatchcase(name, pattern):
             return mode
     return None
+
+
+def choose(name: str, mode: str | None, labelnames: Sequence[str]) -> str | None:
+    """
+    The mode of a gauge of this full name, whose code says `mode`.
+
+    A label twice makes a page that Prometheus refuses as a whole, and an exception would keep a
+    program from starting that runs with prometheus_client: so a gauge with a label `pid` is shown
+    without the processes' own.
+    """
+    forced = override(name)
+    has_pid = _PID in labelnames
+    if has_pid and forced in _WITHOUT_PID:
+        _say_once(f"MPMETRICS_GAUGE_MODES: {name} has a label pid, so it can't be {forced}")
+        forced = None
+    chosen = forced or mode
+    if has_pid and chosen in _WITHOUT_PID:
+        instead = _WITHOUT_PID[chosen]
+        _say_once(
+            f"the gauge {name} has a label pid, which its mode {chosen} gives to each process: "
+            f"it counts as one of the mode {instead}"
+        )
+        return instead
+    return chosen
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    log.warning(line)
 
 
 @functools.cache

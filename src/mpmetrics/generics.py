@@ -245,6 +245,9 @@ class _Path:
             raise TypeError(f"{self!r} is no class yet")
         return self.__generic._apply((*self.__done, *_as_tuple(parameters)))
 
+    __iter__ = None  # as _Generic's
+    __contains__ = None
+
     def __reduce__(self) -> Any:
         # Protocols below 4 pickle a dotted name as getattr(what comes before, the last part).
         return _Path, (self.__generic, self.__done, self.__parts)
@@ -278,6 +281,10 @@ class _Generic(Generic[T]):
 
     def __getitem__(self, parameters: Any) -> Any:
         return self._apply(_as_tuple(parameters))
+
+    # Otherwise Python asks for [0], [1], and so on, and an IntType makes a class for each.
+    __iter__ = None
+    __contains__ = None
 
     def _step(self, done: tuple[Any, ...], parts: tuple[str, ...]) -> Any:
         """The class of what has been asked, or the path on which to ask on."""

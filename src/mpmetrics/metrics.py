@@ -337,8 +337,9 @@ class GaugeBase(MetricBase):
                 f"Invalid multiprocess mode: {multiprocess_mode} "
                 f"(expected one of {', '.join(sorted(self._MULTIPROC_MODES))})"
             )
+        labelnames = tuple(labelnames)
         full = names.full_name(self._type, name, namespace, subsystem, unit)
-        mode = gaugemodes.number(gaugemodes.override(full) or multiprocess_mode)
+        mode = gaugemodes.number(gaugemodes.choose(full, multiprocess_mode, labelnames))
         self._declare(
             name,
             documentation,
@@ -545,8 +546,10 @@ class EnumBase(MetricBase):
         states: Sequence[str] | None = None,
     ) -> None:
         labels, states = tuple(labelnames), tuple(states or ())
-        if name in labels:
-            raise ValueError(f"Overlapping labels for Enum metric: {name}")
+        full = names.full_name(self._type, name, namespace, subsystem, unit)
+        for taken in (name, full):  # the states' label is called as the whole metric is
+            if taken in labels:
+                raise ValueError(f"Overlapping labels for Enum metric: {taken}")
         if not states:
             raise ValueError(f"No states provided for Enum metric: {name}")
         if not all(isinstance(state, str) for state in states):

@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
-from . import listening, storefile
+from . import listening, store as stores, storefile
 from ._native import Store
 from .endpoints import start_http_server
 from .reader import StoreReader
@@ -51,6 +51,7 @@ def run(
     was given to.
     """
     environment = {**os.environ, "MPMETRICS_STORE": path}
+    stores.hold(store)  # or the fork of the command would make another
     for served_here in (listening.VARIABLE, listening.WHOSE):
         environment.pop(served_here, None)
     if user is not None:
@@ -138,9 +139,11 @@ def _wait(child: int) -> int:
             status = _reap(child)
             if status is not None:
                 return status
-        elif signalled.si_code != _OF_THE_KERNEL:  # Ctrl-C: the terminal told the command, too
+        else:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signalled.si_signo)
+                # Ctrl-C: the terminal told the command, too, if it is still of our group.
+                if signalled.si_code != _OF_THE_KERNEL or os.getpgid(child) != os.getpgrp():
+                    os.kill(child, signalled.si_signo)
 
 
 def _reap(child: int) -> int | None:

@@ -8,12 +8,17 @@ holds:
 3. it is a multiprocessing child (spawn, forkserver): its parent's store, named in a variable that
    only the children of the process that set it obey, or else found by the parent's pid and start;
 4. a new store of its own, made up for the run.
+
+So that the first of them holds of every fork, a process that has none yet finds it when it first
+forks, and keeps it in reserve, unless one is named: it becomes its store when it first needs one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import sys
 from typing import Literal, overload
 
 from . import multiprocdir, processes, runfiles, settings, storefile
@@ -28,7 +33,8 @@ _KIND = "mpmetrics"  # what the folders are called that stores are made up in
 _MAX_SERIES = 100_000
 
 _current: Store | None = None
-_made_up = False  # goes with the last process that has it
+_reserve: Store | None = None  # found before a fork, for children who may be the first to need it
+_made_up = False  # the one or the other goes with the last process that has it
 _leaving = False
 
 
@@ -57,10 +63,22 @@ def _is_found() -> bool:
 
 
 def _find(make: bool) -> Store | None:
-    named = os.environ.get("MPMETRICS_STORE")
+    named = _name()
     if named:
+        _drop_reserve()
         return _named(named) if make or os.path.exists(named) else None
-    return _parents() or (_new() if make else None)
+    return _reserve or _parents() or (_new() if make else None)
+
+
+def _name() -> str | None:
+    """What MPMETRICS_STORE says; absolute from now on, since directories change."""
+    named = os.environ.get("MPMETRICS_STORE") or None
+    if named is not None:
+        with contextlib.suppress(OSError):  # of a directory that is gone
+            absolute = os.path.abspath(named)
+            if absolute != named:
+                os.environ["MPMETRICS_STORE"] = named = absolute
+    return named
 
 
 def adopt(path: str, persist: bool) -> Store:
@@ -77,11 +95,19 @@ def adopt(path: str, persist: bool) -> Store:
             f"name the store before the first metric is declared"
         )
     if _current is None:
-        _current = storefile.join(path, persist, _max_series())
-        _made_up = False
+        found = storefile.join(path, persist, _max_series())
+        _drop_reserve()
+        _current, _made_up = found, False
         os.environ["MPMETRICS_STORE"] = path
         _announce()
     return _current
+
+
+def hold(store: Store) -> None:
+    """Makes one that this process has joined its own, and tells nobody."""
+    global _current, _made_up
+    _drop_reserve()
+    _current, _made_up = store, False
 
 
 def _named(path: str) -> Store:
@@ -102,12 +128,40 @@ def join_named(path: str) -> Store:
 
 def _max_series() -> int:
     """MPMETRICS_MAX_SERIES: how many series a family may have; 0: any number."""
-    text = os.environ.get("MPMETRICS_MAX_SERIES", "")
-    try:
-        return max(0, int(text)) if text else _MAX_SERIES
-    except ValueError:
-        log.error("MPMETRICS_MAX_SERIES=%s is no number: %d it is", text, _MAX_SERIES)
-        return _MAX_SERIES
+    return settings.number("MPMETRICS_MAX_SERIES", _MAX_SERIES)
+
+
+# ---- before a fork -------------------------------------------------------------------------------
+
+
+def _before_fork() -> None:
+    """
+    Finds this process's store now: children that need one first would each make up their own.
+
+    What they count would be in no scrape but theirs, and no line of a log would say so. A named one
+    each of them finds by itself, and makes as the user whom it runs as.
+    """
+    global _reserve
+    if _current is None and _reserve is None and not (_leaving or _name() or _is_forkserver()):
+        try:
+            _reserve = _find(make=True)
+        except OSError as error:
+            log.warning("its forks will each have a store of their own: %s", error)
+        _announce()
+
+
+def _is_forkserver() -> bool:
+    """Its children look for the store of its parent, who may make it later."""
+    process = sys.modules.get("multiprocessing.process")
+    return processes.is_forkserver() and process is not None and process.parent_process() is None
+
+
+def _drop_reserve() -> None:
+    """Another store is this process's; a child may have taken this one, and keeps it then."""
+    global _reserve, _made_up
+    if _reserve is not None:
+        _remove(_reserve)
+        _reserve, _made_up = None, False
 
 
 # ---- made up for a run ---------------------------------------------------------------------------
@@ -157,10 +211,18 @@ def _parents() -> Store | None:
         return _parents_at(path)
     # A forkserver begun before the store knows no variable.
     for folder in filter(runfiles.is_ours, runfiles.folders(_KIND)) if makers else ():
-        for name in os.listdir(folder):
+        for name in _names_in(folder):
             if name.startswith(tuple(f"{maker}-" for maker in makers)):
                 return _parents_at(f"{folder}/{name}")
     return None
+
+
+def _names_in(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError as error:  # no descriptor is left
+        log.warning("the store of its parent can't be looked for: %s", error)
+        return []
 
 
 def _parents_at(path: str) -> Store | None:
@@ -177,20 +239,30 @@ def _parents_at(path: str) -> Store | None:
 
 def _announce() -> None:
     """Tells the multiprocessing children of this process, and nobody else, where its store is."""
-    if _current is not None and _current.path is not None:
-        os.environ[_PARENT] = f"{_current.path}|{processes.name_of(os.getpid())}"
+    store = _current or _reserve
+    if store is not None and store.path is not None:
+        os.environ[_PARENT] = f"{store.path}|{processes.name_of(os.getpid())}"
 
 
 # ---- leaving -------------------------------------------------------------------------------------
 
 
 def _leave() -> None:
-    """The last one out removes a store that was made up for the run; its memory stays mapped."""
+    """What is counted privately is shared while it can be; then the last one out removes a store
+    that was made up for the run. Its memory stays mapped."""
     global _leaving
     _leaving = True
-    if _current is not None and _current.path is not None and _made_up:
-        _current.detach()
-        storefile.remove_if_unused(_current.path)
+    if _current is not None:
+        _current.settle()
+    store = _current or _reserve
+    if store is not None:
+        _remove(store)
+
+
+def _remove(store: Store) -> None:
+    if store.path is not None and _made_up:
+        store.detach()
+        storefile.remove_if_unused(store.path)
 
 
 def _tell_private(store: Store, why: str) -> None:
@@ -213,4 +285,4 @@ def _tell_nameless(store: Store, why: str) -> None:
 on("private", _tell_private)
 on("nameless", _tell_nameless)
 runfiles.at_end(_leave)
-os.register_at_fork(after_in_child=_announce)
+os.register_at_fork(before=_before_fork, after_in_child=_announce)

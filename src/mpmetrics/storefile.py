@@ -48,6 +48,8 @@ _KINDS = {
 GIVEN_TO = "MPMETRICS_STORE_USER"  # whom `mpmetrics run --user` gave the store to; root obeys it
 _MAKING = 60  # seconds that making a store may take
 _PIECE = 1 << 20  # bytes that are copied at a time
+_NO_FILE = -1
+_OTHER_FILE = "no store, but some other file: name another path"
 
 
 def join(path: str, persist: bool, max_series: int) -> Store:
@@ -55,7 +57,8 @@ def join(path: str, persist: bool, max_series: int) -> Store:
     The store at `path`, made if nothing is there.
 
     One that no living process has starts afresh, unless `persist`. One of another layout is renamed
-    to PATH.old, if nobody has it. Raises StoreError or OSError, saying why, if it can't be used.
+    to PATH.old, if nobody has it. An empty file of this user's, as of mktemp, is as good as none.
+    Raises StoreError or OSError, saying why, if it can't be used.
     """
     _sweep(path)
     for _ in range(_TRIES):
@@ -74,6 +77,11 @@ def join(path: str, persist: bool, max_series: int) -> Store:
 def _try(path: str, persist: bool, max_series: int) -> Store | None:
     """None: somebody is just replacing the file, or this process has made way for a new one."""
     with opened(path) as fd:
+        if _is_empty(fd):
+            check_filesystem(fd, path)
+            # Claimed, or another process might have put its store there since.
+            here = claim(fd) and is_at(path, fd)
+            return make(path, max_series, over=True) if here else None
         try:
             store = mapped(fd, path)
         except StoreLayoutError as error:
@@ -157,11 +165,17 @@ def _in_words(fd: int, path: str) -> Iterator[None]:
         if begin == _MAGIC[::-1]:
             why = f"a store of a machine of another byte order: {what_to_do}"
         else:
-            why = "no store, but some other file: name another path"
+            why = _OTHER_FILE
         raise StoreError(errno.EINVAL, why, path) from error
     except StoreError as error:
         why = f"{error}: {what_to_do}"
         raise StoreError(errno.EINVAL, why, path) from error
+
+
+def _is_empty(fd: int) -> bool:
+    status = os.fstat(fd)
+    mine = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+    return mine and status.st_size == 0
 
 
 def is_store(fd: int) -> bool:
@@ -217,15 +231,23 @@ def open_plain(path: str, flags: int) -> int:
         fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except PermissionError as error:
         raise StoreError(errno.EACCES, _not_ours(status), path) from error
-    mode = os.fstat(fd).st_mode
-    if _kind(mode) is None and not mode & 0o007:
-        return fd
+    try:
+        if (why := _open_to_all(fd, path)) is None:
+            return fd
+    except OSError:
+        why = _OTHER_FILE  # one that can't be read, as in /proc
     os.close(fd)
-    raise StoreError(
-        errno.EPERM,
-        f"anybody may read or write it: chmod o= {shlex.quote(path)}",
-        path,
-    )
+    raise StoreError(errno.EPERM, why, path)
+
+
+def _open_to_all(fd: int, path: str) -> str | None:
+    """What to do if others may use it; its mode is nothing to be changed if it is no store."""
+    status = os.fstat(fd)
+    if _kind(status.st_mode) is None and not status.st_mode & 0o007:
+        return None
+    if status.st_size != 0 and not is_store(fd):
+        return _OTHER_FILE
+    return f"anybody may read or write it: chmod o= {shlex.quote(path)}"
 
 
 def _kind(mode: int) -> str | None:
@@ -276,9 +298,13 @@ def make_unnamed(max_series: int) -> Store:
     """A store without a name: for this process and its forks alone."""
     try:
         return in_memfd(lambda fd: _lay_out(fd, None, max_series))
-    except StoreError as error:
+    except OSError as error:
         log.debug("no file may have a byte here, so its pages are nobody's: %s", error)
+    try:
         return in_memfd(lambda fd: _lay_out_fileless(fd, max_series))
+    except OSError as error:
+        log.warning("no descriptor for a store can be had, so it does without: %s", error)
+        return Store.fileless(_NO_FILE, max_series)
 
 
 def _lay_out(fd: int, path: str | None, max_series: int) -> Store:

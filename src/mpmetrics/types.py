@@ -270,7 +270,7 @@ class _Boxed:
     _heap: Heap
     _block: Block
 
-    def __init__(self, heap: Heap, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, heap: Heap, /, *args: Any, **kwargs: Any) -> None:
         block = heap.malloc(max(1, self._of.size), self._of.align)
         try:
             self._block = block

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -192,8 +193,14 @@ def _drop_at_the_end() -> dict[str, Any]:
 
 
 def changed_uid_first() -> dict[str, Any]:
-    """Nobody from before the first metric, though MPMETRICS_STORE names a store of root's."""
-    answer: dict[str, Any] = in_fork(_by_nobody)
+    """Nobody from before the first metric, though MPMETRICS_STORE names a store of root's.
+
+    Not a fork, which would inherit the store."""
+    code = "import json; from tests.crash import daemons; print(json.dumps(daemons._by_nobody()))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, timeout=60, check=True
+    )
+    answer: dict[str, Any] = json.loads(ended.stdout)
     return answer
 
 

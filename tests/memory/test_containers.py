@@ -9,7 +9,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import MutableMapping, MutableSequence
+from collections.abc import Callable, MutableMapping, MutableSequence
 from typing import Any
 
 import pytest
@@ -314,6 +314,100 @@ def test_iteration_is_of_one_moment(heap):
 
     assert {"a": 1, "b": 2, "aa": 1, "bb": 2} == table
     assert [1, 2, 1, 2] == values
+
+
+class Clears:
+    """A value that empties its Dict when it is unpickled, or compared: another process's change."""
+
+    def __init__(self, table: Dict) -> None:
+        self.table = table
+
+    def __reduce__(self) -> Any:
+        return _clear, (self.table,)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(_clear(self.table))
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _clear(table: Dict) -> int:
+    table.clear()
+    return 0
+
+
+# Without `dict(d)` and `{}.update(d)`, which ask for the keys first and then for each value.
+READ_AT_ONCE: dict[str, Callable[[Dict], Any]] = {
+    "in values": lambda table: Clears(table) in table.values(),
+    "update": lambda table: Box[Dict](table._heap).update(table),
+    "|": lambda table: Box[Dict](table._heap) | table,
+    "| of a dict": lambda table: {} | table,
+    "|=": lambda table: Box[Dict](table._heap).__ior__(table),
+    "copy": lambda table: table.copy(),
+    "items": lambda table: list(table.items()),
+    "repr": lambda table: repr(table),
+}
+
+
+@pytest.mark.parametrize("name", READ_AT_ONCE)
+def test_reading_is_of_one_moment(name, heap):
+    """What reads a whole Dict goes on with what it found, though another process empties it."""
+    table = Box[Dict](heap)
+    table.update(a=1, b=Clears(table), c=3)
+    READ_AT_ONCE[name](table)
+
+    assert {} == table.copy()
+
+
+# ---- as dict does it ------------------------------------------------------------------------
+
+
+def test_keys_can_be_reversed(heap):
+    """`reversed(d.keys())` is dict's."""
+    table = Box[Dict](heap, a=1, b=2)
+
+    assert ["b", "a"] == list(reversed(table.keys()))
+    assert {"a"} == table.keys() & {"a", "c"}
+
+
+def test_any_name_is_a_key(heap):
+    """No name of a parameter of ours is taken from dict's keyword arguments."""
+    names = {"self": 1, "mem": 2, "heap": 3, "args": 4, "other": 5}
+    table = Box[Dict](heap, **names)
+    assert names == table
+
+    table.clear()
+    table.update(**names)
+    assert names == table
+
+
+def test_default_of_a_present_key(heap):
+    """setdefault doesn't care whether a default pickles that it has no use for."""
+    table = Box[Dict](heap, a=1)
+
+    assert 1 == table.setdefault("a", lambda: None)
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        table.setdefault("b", lambda: None)
+    assert {"a": 1} == table
+
+
+@pytest.mark.parametrize(
+    ("of", "put", "expected"),
+    [
+        (Dict, lambda box: box.update(me=box, n=1), "Box[Dict]({'me': Box[Dict](...), 'n': 1})"),
+        (List, lambda box: box.extend([box, 1]), "Box[List]([Box[List](...), 1])"),
+        (Object, lambda box: setattr(box, "value", [box]), "Box[Object]([Box[Object](...)])"),
+    ],
+)
+def test_repr_of_what_contains_itself(of, put, expected, heap):
+    """A container in itself is shown as dots, and one that is there twice is shown twice."""
+    box = Box[of](heap)
+    put(box)
+    inner = Box[List](heap, [1])
+
+    assert expected == repr(box)
+    assert expected == repr(box)
+    assert "[Box[List]([1]), Box[List]([1])]" == repr([inner, inner])
 
 
 def test_old_blocks_are_freed(heap):

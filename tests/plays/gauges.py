@@ -189,6 +189,46 @@ def overridden() -> dict[str, float]:
         return both()
 
 
+def labelled_pid(method: str, modes: list[str]) -> dict[str, Any]:
+    """Gauges with a label `pid`, of a parent and its child, and after the child's death."""
+    log = _Log()
+    logging.getLogger("mpmetrics").addHandler(log)
+
+    def declare() -> None:
+        for mode in modes:
+            have("Gauge", mode, [mode, "h", ["pid"]], {"multiprocess_mode": mode})
+
+    def shown() -> dict[str, float]:
+        return {name.replace('{pid="', " ")[:-2]: value for name, value in both().items()}
+
+    declare()
+    with Actor(method) as child:
+        for mode in modes:
+            call(mode, ["parent"], "set", 1)
+            call(mode, ["shared"], "inc")
+        child.do(have, "Gauge", "all", ["all", "h", ["pid"]], {"multiprocess_mode": "all"})
+        child.do(
+            have, "Gauge", "liveall", ["liveall", "h", ["pid"]], {"multiprocess_mode": "liveall"}
+        )
+        for mode in modes:
+            child.do(call, mode, ["child"], "set", 2)
+            child.do(call, mode, ["shared"], "inc")
+        alive = shown()
+    return {
+        "both": alive,
+        "after": shown(),
+        "log": [line.split("mode ")[1].split(" ")[0] for line in log.lines],
+    }
+
+
+def overridden_label_pid() -> dict[str, Any]:
+    log = _Log()
+    logging.getLogger("mpmetrics").addHandler(log)
+    have("Gauge", "g", ["g", "h", ["pid"]], {"multiprocess_mode": "max"})
+    call("g", ["x"], "set", 1)
+    return {"page": both(), "mode": _mode("g"), "lines": len(log.lines)}
+
+
 def unknown_mode() -> dict[str, Any]:
     mpmetrics.Gauge("none", "h", multiprocess_mode=None)
     modes = sorted(mpmetrics.Gauge._MULTIPROC_MODES)

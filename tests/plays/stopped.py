@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,3 +147,30 @@ def kept(method: str) -> bool:
             child.inc()
         other.do(call, "c", ["x", "1"], "inc", 3)
         return both()['c_total{what="1",who="x"}'] == 3.0
+
+
+def ended(method: str) -> dict[str, float]:
+    """What is shown of a label set first counted, while the lock was taken, by who has ended."""
+    _declare()
+    with Actor(method) as other:
+        other.do(_declare)
+        with _lock_of_the_stopped(_path()):
+            other.do(call, "c", ["x", "1"], "inc", 2)
+            assert other.do(statistics)["private"] > 0
+    return {name: value for name, value in both().items() if name.startswith("c_")}
+
+
+def ends_by_itself() -> None:
+    """The same of a program, whose store is named."""
+    _declare()
+    with _lock_of_the_stopped(_path()):
+        call("c", ["x", "1"], "inc", 2)
+        assert statistics()["private"] > 0
+
+
+def ended_by_itself() -> dict[str, float]:
+    """What a program has left that did the same; this process has the store meanwhile."""
+    store.current()
+    code = "from tests.plays import stopped; stopped.ends_by_itself()"
+    subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
+    return {name: value for name, value in both().items() if name.startswith("c_")}
