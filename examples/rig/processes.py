@@ -5,11 +5,14 @@ Every wait has a bound. Nothing here looks for processes by name.
 """
 
 import os
+import random
 import signal
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -39,6 +42,14 @@ def wait_until(
             time.sleep(every)
         elif stop.wait(every):
             raise Stopped
+
+
+def free_port() -> int:
+    """A port that is free now, of those that no outgoing connection is given by chance."""
+    while True:
+        port = random.randint(20_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Child:
