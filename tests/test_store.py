@@ -153,7 +153,7 @@ def killed_and_swept(holder: str) -> None:
 
 def test_swept_after_sigkill(holder):
     """What a killed program left behind is gone when the next one has started."""
-    code = "import sys; from tests.test_store import killed_and_swept; killed_and_swept(sys.argv[1])"
+    code = "import sys; from tests import test_store as t; t.killed_and_swept(sys.argv[1])"
     # Where /dev/shm is their own: every other test that makes a store up sweeps, too.
     alone = mounts("mount -t tmpfs tmpfs /dev/shm")
     with Program(["-c", code, holder], environment(), prefix=alone) as program:
@@ -323,7 +323,8 @@ def test_many_start_at_once(store):
     """Twenty processes that make one named store at the same moment all count in it."""
     source = (
         "import sys\nsys.stdin.readline()\n"
-        "from tests import family_trees as t\nt.count()\nprint(1, flush=True)\nsys.stdin.read()"
+        "from tests import family_trees as t\nt.count_and_share()\nprint(1, flush=True)\n"
+        "sys.stdin.read()\n"
     )
     programs = [Program(["-c", source], environment(store)) for _ in range(20)]
     try:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.crash.full import limit
 from tests.kinds import STATES, Kinds, differences, page
+from tests.sharing import share
 
 from mpmetrics import Counter, Gauge, Histogram, generate_latest, store
 
@@ -163,6 +164,7 @@ def forks_among_threads(times: int) -> dict[str, Any]:
                 kinds.touch(label, 2)
                 generate_latest()
                 kinds.touch(label, 1)
+                share()
                 os._exit(0)
             status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             if status != 0:
@@ -410,6 +412,7 @@ def arguments_that_fork() -> dict[str, Any]:
         asked = len(statuses)
         ask()
         if os.getpid() != parent:
+            share()
             os._exit(0)
         forks += len(statuses) - asked
     found = page("plain_")
