@@ -44,6 +44,14 @@ def wait_until(
             raise Stopped
 
 
+def wait_for(ask: Callable[[], T], wanted: T, seconds: float, *, every: float = 0.05) -> T:
+    """The answer, once it is `wanted`, or else the last one after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while (answer := ask()) != wanted and time.monotonic() < deadline:
+        time.sleep(every)
+    return answer
+
+
 def free_port() -> int:
     """A port that is free now, of those that no outgoing connection is given by chance."""
     while True:

@@ -10,7 +10,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from .processes import Child, free_port, wait_until
+from .processes import Child, free_port, wait_for, wait_until
 
 ORDER_RATE = "sum(rate(shop_orders_total[5s]))"
 LATENCY_90 = "histogram_quantile(0.9, sum by (le) (rate(shop_request_seconds_bucket[5s])))"
@@ -75,11 +75,4 @@ class Prometheus(Child):
 
     def wait_for(self, query: str, value: float, seconds: float = 10.0) -> float | None:
         """The answer, once it is `value`, or else the last one after `seconds`."""
-        answers: list[float | None] = [None]
-
-        def is_there() -> bool:
-            answers.append(self.ask(query))
-            return answers[-1] == value
-
-        wait_until(is_there, seconds, every=0.2)
-        return answers[-1]
+        return wait_for(lambda: self.ask(query), value, seconds, every=0.2)
