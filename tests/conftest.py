@@ -13,6 +13,7 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests import sanitized
 from tests.programs import started
 
@@ -20,6 +21,12 @@ METHODS = ("fork", "forkserver", "spawn")
 MADE_UP = Path(f"/dev/shm/mpmetrics-{os.geteuid()}")  # where stores without a name are made
 ATTACHED = 1 << 61  # the byte that whoever uses a store has locked (native/core.h)
 PATIENCE = 10.0  # seconds
+
+# Before a test module is imported. How long an example takes, or to think of one, is the machine's.
+settings.register_profile(
+    "unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("unhurried")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
