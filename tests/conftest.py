@@ -67,7 +67,7 @@ def store(tmp_path: Path, nothing_left: None) -> Path:
 def _left_over() -> set[str]:
     """Stores that our programs made up and nobody has; other tests may run on this machine."""
     names = os.listdir(MADE_UP) if MADE_UP.exists() else []
-    ours = tuple(f"{pid}-" for pid in started)
+    ours = tuple(f"{name}-" for name in started)
     return {name for name in names if name.startswith(ours) and not is_attached(MADE_UP / name)}
 
 
