@@ -13,6 +13,7 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests import sanitized
 from tests.programs import started
 
@@ -20,6 +21,12 @@ METHODS = ("fork", "forkserver", "spawn")
 MADE_UP = Path(f"/dev/shm/mpmetrics-{os.geteuid()}")  # where stores without a name are made
 ATTACHED = 1 << 61  # the byte that whoever uses a store has locked (native/core.h)
 PATIENCE = 10.0  # seconds
+
+# Before a test module is imported. How long an example takes, or to think of one, is the machine's.
+settings.register_profile(
+    "unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("unhurried")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -60,7 +67,7 @@ def store(tmp_path: Path, nothing_left: None) -> Path:
 def _left_over() -> set[str]:
     """Stores that our programs made up and nobody has; other tests may run on this machine."""
     names = os.listdir(MADE_UP) if MADE_UP.exists() else []
-    ours = tuple(f"{pid}-" for pid in started)
+    ours = tuple(f"{name}-" for name in started)
     return {name for name in names if name.startswith(ours) and not is_attached(MADE_UP / name)}
 
 

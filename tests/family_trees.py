@@ -15,6 +15,8 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
+from tests.sharing import share
+
 from mpmetrics import Counter, Gauge, _native, generate_latest, store
 
 JOBS = Counter("jobs", "Jobs done.")
@@ -32,6 +34,12 @@ def jobs() -> float:
 
 def count() -> None:
     JOBS.inc()
+
+
+def count_and_share() -> None:
+    """What one does that goes by os._exit and isn't alone."""
+    count()
+    share()
 
 
 # ---- os.fork -------------------------------------------------------------------------------------
@@ -97,14 +105,17 @@ def _fork_in_thread() -> None:
 
 def _fork_before_the_first_write() -> None:
     """Nobody has a lease yet when they part."""
-    pids = [forked(count) for _ in range(4)]
+    pids = [forked(count_and_share) for _ in range(4)]
     for pid in pids:
         reap(pid)
 
 
 def _fork_after_unshared_count() -> None:
+    def child() -> None:
+        reap(forked(count_and_share))
+
     count()
-    pids = [forked(_fork) for _ in range(3)]
+    pids = [forked(child) for _ in range(3)]
     count()
     for pid in pids:
         reap(pid)
@@ -235,6 +246,7 @@ def fork_among_threads() -> bool:
             JOBS.inc()
             THREADED.labels(f"child-{i % 10}").inc()
         in_progress.inc()
+        share()
 
     pids = [forked(work) for _ in range(40)]
     for pid in pids:

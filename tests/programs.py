@@ -22,7 +22,7 @@ from typing import Any, Self
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-started: set[int] = set()  # the pids of all programs
+started: set[str] = set()  # the names of all programs
 LIMIT = 60.0  # seconds, for everything that could only last that long if it hangs
 
 _CALL = """
@@ -46,6 +46,13 @@ def environment(store: str | os.PathLike[str] | None = None, **more: str) -> dic
     if store is not None:
         clean["MPMETRICS_STORE"] = os.fspath(store)
     return clean | more
+
+
+def name_of(pid: int) -> str:
+    """PID-START-NAMESPACE, with which the files begin that a process makes up: pids come again."""
+    start = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    namespace = os.readlink("/proc/self/ns/pid").removeprefix("pid:[").removesuffix("]")
+    return f"{pid}-{start}-{namespace}"
 
 
 def pid_namespace() -> list[str]:
@@ -119,7 +126,7 @@ class Program:
             start_new_session=True,
         )
         self.pid = self._process.pid
-        started.add(self.pid)
+        started.add(name_of(self.pid))
 
     def read_line(self) -> str:
         """What it says next; at its end, or if it writes nothing, an AssertionError."""

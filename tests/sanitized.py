@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import settings
 
 IS_SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
 
@@ -21,11 +20,6 @@ CANNOT = {
     "tests/crash/test_soak.py::test_one_after_the_other": "AddressSanitizer keeps what is freed",
     "tests/test_run.py::test_status_of_a_signal[SEGV]": "AddressSanitizer takes SIGSEGV for itself",
 }
-
-
-if IS_SANITIZED:  # before a test module is imported: an example may take its time
-    settings.register_profile("sanitized", deadline=None)
-    settings.load_profile("sanitized")
 
 
 def skip_what_cannot(items: list[pytest.Item]) -> None:

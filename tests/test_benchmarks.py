@@ -40,7 +40,7 @@ ROWS = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 def test_quick_benchmarks_print_every_row(tmp_path: Path) -> None:
     """`python -m benchmarks --quick` exits 0, with a figure of ours in each row."""
     result = tmp_path / "result.json"
@@ -49,7 +49,7 @@ def test_quick_benchmarks_print_every_row(tmp_path: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
     )
 

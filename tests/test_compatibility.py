@@ -79,15 +79,17 @@ def oldest(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder that PYTHONPATH may name, with the oldest prometheus_client in it."""
     folder = tmp_path_factory.mktemp("oldest")
     install = ["-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--no-deps"]
-    done = subprocess.run(
-        [sys.executable, *install, "--target", str(folder), f"prometheus_client=={OLDEST}"],
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    if done.returncode != 0:
-        pytest.skip(f"pip can't have prometheus_client {OLDEST}: {done.stderr[-300:]}")
+    try:
+        subprocess.run(
+            [sys.executable, *install, "--target", str(folder), f"prometheus_client=={OLDEST}"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    except subprocess.SubprocessError as error:
+        why = str(getattr(error, "stderr", None) or error)[-300:]
+        pytest.skip(f"pip can't have prometheus_client {OLDEST}: {why}")
     return os.pathsep.join([str(folder), str(ROOT)])
 
 

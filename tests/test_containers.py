@@ -8,8 +8,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from examples.rig.processes import wait_until
 from tests.conftest import MADE_UP
-from tests.programs import Program, environment, pid_namespace
+from tests.programs import LIMIT, Program, environment, pid_namespace
+from tests.servers.driver import alive
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_left")]
 
@@ -19,6 +21,7 @@ TURNS = 200
 MEMBER = """\
 import json, multiprocessing, os, sys
 from mpmetrics import Counter, Gauge, Histogram, generate_latest, store
+from tests.sharing import share
 
 JOBS = Counter("jobs", "Jobs done.", ["by"])
 SECONDS = Histogram("seconds", "Time.", buckets=(1, 2))
@@ -29,6 +32,7 @@ def count(times):
         JOBS.labels("all").inc()
         SECONDS.observe(1.5)
     BUSY.set(1)
+    share()
 
 def page():
     lines = generate_latest().decode().splitlines()
@@ -97,6 +101,14 @@ def look(program: Program) -> tuple[dict[str, float], list[tuple[int, bool]]]:
     return page, [(pid, alive) for pid, alive in shards]
 
 
+def kill(program: Program) -> None:
+    """SIGKILL to a whole container; when it returns, not only its `unshare` has ended."""
+    (inside,) = Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split()
+    program.kill()
+    program.finish(check=False)
+    assert wait_until(lambda: not alive(int(inside)), LIMIT)
+
+
 def ask(program: Program, line: str) -> list[int]:
     program.say(line)
     return [int(word) for word in program.read_line().split()]
@@ -140,8 +152,7 @@ def test_killed_in_the_other(store, container, member):
             second.read_line()
             ask(second, f"fork {TURNS}")
             before, living = look(first)
-            second.kill()
-            second.finish(check=False)
+            kill(second)
         after, dead = look(first)
         with Program([member], env, prefix=container) as third:
             third.read_line()

@@ -212,7 +212,7 @@ def test_demo_is_exact(tmp_path: Path) -> None:
     assert int(verdict[1]) >= 20
     assert 3 == text.count("in flight")
     assert [] == list((tmp_path / "tmp").iterdir())
-    assert not any(_runs(pid) for pid in worker_pids(text))
+    assert wait_until(lambda: not any(map(_runs, worker_pids(text))), 10)
 
 
 @pytest.mark.slow
@@ -240,7 +240,7 @@ def test_demo_without_end_is_ended_by_signal(tmp_path: Path, number: signal.Sign
     text = output.read_text()
     assert (0, True) == (status, VERDICT.fullmatch(text.splitlines()[-1]) is not None), text
     assert [] == list((tmp_path / "tmp").iterdir())
-    assert not any(_runs(pid) for pid in worker_pids(text))
+    assert wait_until(lambda: not any(map(_runs, worker_pids(text))), 10)
 
 
 def test_child_is_ended_with_its_group(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_child_is_ended_with_its_group(tmp_path: Path) -> None:
         grandchild = int(child.last_words())
         child.end(grace=0.1)
 
-    gone = wait_until(lambda: not _runs(grandchild), 5)
+    gone = wait_until(lambda: not _runs(grandchild), 30)
     assert (True, -signal.SIGKILL) == (gone, child.status)
 
 

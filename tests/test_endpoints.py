@@ -584,4 +584,4 @@ def test_port_in_use(registry):
         with pytest.raises(OSError, match="in use"):
             start_http_server(taken.getsockname()[1], "127.0.0.1", registry)
 
-    assert before == threading.active_count()
+    assert threading.active_count() <= before  # of another test's one may have ended

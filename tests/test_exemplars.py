@@ -8,6 +8,7 @@ import time
 import urllib.parse
 import urllib.request
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.programs import Program, environment, run
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
-from rig.processes import Child, wait_until  # noqa: E402
+from rig.processes import Child, wait_for  # noqa: E402
 from rig.prometheus import Prometheus, find_prometheus  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -159,8 +160,11 @@ class Storing(Prometheus):
         now = time.time()
         arguments = {"query": query, "start": now - 60, "end": now + 60}
         url = f"{self.url}/api/v1/query_exemplars?{urllib.parse.urlencode(arguments)}"
-        with urllib.request.urlopen(url, timeout=5) as response:
-            data = json.load(response)["data"]
+        try:
+            with urllib.request.urlopen(url, timeout=20) as response:
+                data = json.load(response)["data"]
+        except OSError:
+            return {}
         return {
             series["seriesLabels"]["__name__"]: [
                 (one["labels"], float(one["value"])) for one in series["exemplars"]
@@ -193,10 +197,11 @@ def test_prometheus_stores_them(tmp_path):
         assert "ready" == server.read_line()
         prometheus = everything.enter_context(Storing(program, ("127.0.0.1", port), tmp_path))
         prometheus.wait_ready()
-        found = wait_until(lambda: prometheus.exemplars('{__name__=~"c_total|h_bucket"}'), 20)
-
-        assert {
+        given = {
             "c_total": [({"trace_id": "of a child"}, 5.0)],
             "h_bucket": [({"trace_id": "é", "span_id": "1"}, 1.5)],
-        } == found
+        }
+        asking = partial(prometheus.exemplars, '{__name__=~"c_total|h_bucket"}')
+
+        assert given == wait_for(asking, given, 20)
         server.finish()

@@ -11,8 +11,10 @@ import os
 import pickle
 import random
 import resource
+import shutil
 import signal
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -22,7 +24,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from tests.programs import LIMIT, run
 
-from mpmetrics import _native, runfiles
+from mpmetrics import _native, heap as heap_module, runfiles
 from mpmetrics.heap import Block, GoneError, Heap
 
 FOLDER = Path(f"/dev/shm/mpmetrics-heaps-{os.geteuid()}")
@@ -171,10 +173,15 @@ def test_bad_malloc(heap, size, alignment, error):
 )
 def test_bad_size(size, error):
     """A heap of no bytes, or of more than any can have, is refused; no file is left."""
-    before = set(os.listdir(FOLDER)) if FOLDER.exists() else set()
+
+    def mine() -> set[str]:  # other tests make heaps meanwhile
+        names = os.listdir(FOLDER) if FOLDER.exists() else []
+        return {name for name in names if name.startswith(f"{os.getpid()}-")}
+
+    before = mine()
     with pytest.raises(error):
         Heap(size)
-    assert set() == (set(os.listdir(FOLDER)) if FOLDER.exists() else set()) - before
+    assert set() == mine() - before
 
 
 def test_freed_block(heap):
@@ -476,22 +483,33 @@ def test_file_goes_at_exit(method):
     assert not os.path.exists(path)
 
 
-def kill_me() -> None:
+def kill_me(kind: str) -> None:
+    heap_module._KIND = kind
     Heap(1 << 20)
     kept = Heap(1 << 20)
     kept.malloc(100)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_file_of_the_killed_is_swept(ctx):
+@pytest.fixture
+def own_kind(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The kind of this test's heaps: their folder is one that nobody else sweeps."""
+    kind = f"{heap_module._KIND}-of-{os.getpid()}"
+    monkeypatch.setattr(heap_module, "_KIND", kind)
+    yield kind
+    shutil.rmtree(f"/dev/shm/{kind}-{os.geteuid()}")
+
+
+def test_file_of_the_killed_is_swept(ctx, own_kind):
     """What a killed process left is removed by the next that makes a heap."""
-    child = ctx.Process(target=kill_me)
+    folder = f"/dev/shm/{own_kind}-{os.geteuid()}"
+    child = ctx.Process(target=kill_me, args=(own_kind,))
     child.start()
     assert -signal.SIGKILL == joined(child)
-    left = {name for name in os.listdir(FOLDER) if name.startswith(f"{child.pid}-")}
+    left = set(os.listdir(folder))
     assert 1 == len(left)
     Heap(1 << 20)
-    assert left.isdisjoint(os.listdir(FOLDER))
+    assert left.isdisjoint(os.listdir(folder))
 
 
 def without_descriptors() -> list[int]:

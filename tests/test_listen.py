@@ -259,6 +259,7 @@ def test_fork_waits_for_a_scrape():
     code = """\
 import os, sys, threading, urllib.request
 import mpmetrics
+from mpmetrics import sharedport
 
 inside, lock = threading.Event(), threading.Lock()
 
@@ -271,6 +272,7 @@ class Slow:
     def describe(self):
         return []
 
+sharedport._FORK_WAITS = 60.0  # a scrape may take longer than a second here
 mpmetrics.REGISTRY.register(Slow())
 server, _ = mpmetrics.start_http_server(0, "127.0.0.1", shared=True)
 url = f"http://127.0.0.1:{server.server_port}/"

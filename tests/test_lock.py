@@ -116,7 +116,7 @@ def test_timeout(lock):
         taken, waited = in_thread(lambda: wait(0.2))
         assert not taken
         assert 0.2 <= waited < LIMIT / 2
-        assert (False, True) == in_thread(lambda: (wait(-1)[0], wait(-1e300)[1] < 1))
+        assert (False, True) == in_thread(lambda: (wait(-1)[0], wait(-1e300)[1] < LIMIT / 2))
         assert isinstance(in_thread(lambda: wait(float("nan"))), ValueError)
         assert isinstance(in_thread(lambda: wait("1")), TypeError)
 
@@ -148,14 +148,17 @@ def test_interrupted():
             held.set()
             done.wait(LIMIT)
 
+    def interrupted() -> None:  # perhaps before it waits
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        lock.acquire(timeout=LIMIT)
+
     thread = threading.Thread(target=hold)
     thread.start()
     held.wait(LIMIT)
     before = signal.signal(signal.SIGALRM, stop)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(KeyboardInterrupt):
-            lock.acquire(timeout=LIMIT)
+            interrupted()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -294,7 +297,7 @@ def test_nobody_starves(lock):
     for hog in hogs:
         hog.kill()
         hog.join(LIMIT)
-    assert waited < 10
+    assert waited < LIMIT / 2
 
 
 def test_stopped_while_it_is_next(lock):
@@ -349,7 +352,9 @@ def mend(lock: Any, numbers: Any) -> None:
 
 @pytest.mark.slow
 def test_killed_200_times():
-    """SIGKILL of a holder at random times, 200 times: nobody hangs, and deaths are told."""
+    """SIGKILL of a holder at random times, 200 times: nobody hangs, and deaths are told.
+
+    More often if too few of them had got to run before, let alone to hold it."""
     heap, rng = Heap(1 << 20), random.Random(11)
     lock, numbers = Box[Lock](heap), Box[Array[Int64, 3]](heap)
 
@@ -359,19 +364,21 @@ def test_killed_200_times():
         return child
 
     children = [start(seed) for seed in range(2)]
-    for seed in range(2, 202):
+    kills, enough, deadline = 0, False, time.monotonic() + LIMIT
+    while kills < 200 or not (enough or time.monotonic() > deadline):
+        kills += 1
         time.sleep(rng.uniform(0.001, 0.015))
         victim = children.pop(0)
         victim.kill()
         victim.join(LIMIT)
         assert -signal.SIGKILL == victim.exitcode
-        children.append(start(seed))
+        children.append(start(kills + 1))
         assert lock.acquire(timeout=LIMIT)
         mend(lock, numbers)
         assert numbers[0].value == numbers[1].value
+        enough = numbers[0].value > 200 and numbers[2].value > 20
         lock.release()
     for child in children:
         child.kill()
         child.join(LIMIT)
-    assert numbers[2].value > 20
-    assert numbers[0].value > 200
+    assert enough, list(numbers)

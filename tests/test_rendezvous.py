@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.programs import LIMIT, Program, environment, run
+from tests.programs import LIMIT, Program, environment, name_of, run
 from tests.servers import driver
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_left")]
@@ -174,9 +174,7 @@ def test_server_of_another_application(tmp_path):
 @pytest.mark.parametrize("value", ["", "|", "x", "/no/such|1-2-3", "/dev/null|{me}", "|-"])
 def test_variable_that_makes_no_sense(value):
     """A variable that is damaged, or somebody else's, changes nothing and is no error."""
-    start = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
-    namespace = os.readlink("/proc/self/ns/pid")[len("pid:[") : -1]
-    text = value.format(me=f"{os.getpid()}-{start}-{namespace}")
+    text = value.format(me=name_of(os.getpid()))
     with Program(["-c", WHERE], environment(**{PARENT: text})) as program:
         path = program.read_line()
         assert "" == program.finish()

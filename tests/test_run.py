@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from examples.rig.processes import wait_until
 from tests.programs import LIMIT, Program, environment, need_root, pid_namespace
-from tests.servers.driver import free_port
+from tests.servers.driver import alive, free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_left")]
 
@@ -275,8 +276,10 @@ def test_made_up_store_stays_for_who_outlives_the_command(tmp_path):
         path = said.read_text().strip()
         assert "jobs_total 1.0" in dump(path)
     finally:
-        os.kill(int(pid_file.read_text()), signal.SIGKILL)
+        daemon = int(pid_file.read_text())
+        os.kill(daemon, signal.SIGKILL)
         os.close(keep)
+    assert wait_until(lambda: not alive(daemon), LIMIT)
     with run("true") as program:  # the next to make one up sweeps it
         program.finish()
     assert not Path(path).exists()

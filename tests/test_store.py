@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import MADE_UP, is_attached
-from tests.programs import LIMIT, Program, environment, need_root, readable_folder, run
+from tests.programs import LIMIT, Program, environment, mounts, need_root, readable_folder, run
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -136,8 +136,7 @@ def test_outlived_by_a_child(tmp_path):
     assert not exists(path)
 
 
-def test_swept_after_sigkill(holder):
-    """What a killed program left behind is gone when the next one has started."""
+def killed_and_swept(holder: str) -> None:
     with Program([holder], environment()) as program:
         path = program.read_line()
         program.say("die")
@@ -149,6 +148,15 @@ def test_swept_after_sigkill(holder):
         mine = program.read_line()
         assert not exists(path)
         assert exists(mine)
+        program.finish()
+
+
+def test_swept_after_sigkill(holder):
+    """What a killed program left behind is gone when the next one has started."""
+    code = "import sys; from tests import test_store as t; t.killed_and_swept(sys.argv[1])"
+    # Where /dev/shm is their own: every other test that makes a store up sweeps, too.
+    alone = mounts("mount -t tmpfs tmpfs /dev/shm")
+    with Program(["-c", code, holder], environment(), prefix=alone) as program:
         program.finish()
 
 
@@ -315,7 +323,8 @@ def test_many_start_at_once(store):
     """Twenty processes that make one named store at the same moment all count in it."""
     source = (
         "import sys\nsys.stdin.readline()\n"
-        "from tests import family_trees as t\nt.count()\nprint(1, flush=True)\nsys.stdin.read()"
+        "from tests import family_trees as t\nt.count_and_share()\nprint(1, flush=True)\n"
+        "sys.stdin.read()\n"
     )
     programs = [Program(["-c", source], environment(store)) for _ in range(20)]
     try:

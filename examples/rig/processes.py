@@ -5,11 +5,14 @@ Every wait has a bound. Nothing here looks for processes by name.
 """
 
 import os
+import random
 import signal
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -39,6 +42,22 @@ def wait_until(
             time.sleep(every)
         elif stop.wait(every):
             raise Stopped
+
+
+def wait_for(ask: Callable[[], T], wanted: T, seconds: float, *, every: float = 0.05) -> T:
+    """The answer, once it is `wanted`, or else the last one after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while (answer := ask()) != wanted and time.monotonic() < deadline:
+        time.sleep(every)
+    return answer
+
+
+def free_port() -> int:
+    """A port that is free now, of those that no outgoing connection is given by chance."""
+    while True:
+        port = random.randint(20_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Child:
@@ -90,7 +109,7 @@ class Child:
             os.kill(self.pid, signal.SIGTERM)
             wait_until(lambda: not self.is_running(), grace)
         os.killpg(self.pid, signal.SIGKILL)  # the leader is unreaped, so the group is still ours
-        self._process.wait(grace)
+        self._process.wait(max(grace, 30.0))  # how long that takes is not up to it
 
     def __enter__(self: C) -> C:
         return self

@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-import socket
 import textwrap
 import threading
 import urllib.error
@@ -11,7 +10,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from .processes import Child, wait_until
+from .processes import Child, free_port, wait_for, wait_until
 
 ORDER_RATE = "sum(rate(shop_orders_total[5s]))"
 LATENCY_90 = "histogram_quantile(0.9, sum by (le) (rate(shop_request_seconds_bucket[5s])))"
@@ -30,8 +29,7 @@ class Prometheus(Child):
     """
 
     def __init__(self, program: str, target: tuple[str, int], folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        self.url = f"http://127.0.0.1:{free_port()}"
         configuration = folder / "prometheus.yml"
         configuration.write_text(
             textwrap.dedent(f"""\
@@ -47,7 +45,7 @@ class Prometheus(Child):
         command += [f"--web.listen-address={self.url.removeprefix('http://')}"]
         super().__init__(command, log=folder / "prometheus.log")
 
-    def wait_ready(self, seconds: float = 10.0, stop: threading.Event | None = None) -> None:
+    def wait_ready(self, seconds: float = 30.0, stop: threading.Event | None = None) -> None:
         """Returns once it answers; RuntimeError, with what it wrote, if it doesn't."""
 
         def answers() -> bool:
@@ -77,11 +75,4 @@ class Prometheus(Child):
 
     def wait_for(self, query: str, value: float, seconds: float = 10.0) -> float | None:
         """The answer, once it is `value`, or else the last one after `seconds`."""
-        answers: list[float | None] = [None]
-
-        def is_there() -> bool:
-            answers.append(self.ask(query))
-            return answers[-1] == value
-
-        wait_until(is_there, seconds, every=0.2)
-        return answers[-1]
+        return wait_for(lambda: self.ask(query), value, seconds, every=0.2)

@@ -7,6 +7,8 @@ import multiprocessing
 import threading
 from typing import Any
 
+from tests.sharing import share
+
 PROCESSES = 4
 THREADS = 4
 UPDATES = 100_000  # of each thread
@@ -102,6 +104,7 @@ def updater(barrier: Any, results: Any) -> None:
         thread.start()
     for thread in threads:
         thread.join(LIMIT)
+    share()
     barrier.wait(LIMIT)  # everybody is done
     results.put(pages())
     barrier.wait(LIMIT)

@@ -7,16 +7,18 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from tests.crash.full import limit
 from tests.kinds import STATES, Kinds, differences, page
+from tests.sharing import share
 
 from mpmetrics import Counter, Gauge, Histogram, generate_latest, store
 
-SECONDS = 0.6  # of each
+SECONDS = 0.6  # of each, at the least
+ENOUGH = 10  # updates by each part of it, and a few more
 LIMIT = 30.0
 SUMS = ("jobs_total", "size_sum", "seconds_sum", "level", "parts")  # of the values, each
 
@@ -63,11 +65,17 @@ def wrong(*tallies: Tally) -> dict[str, Any]:
     return differences(truth, found)
 
 
-def _loop(tight: bool) -> Iterator[int]:
-    """Numbers for a while; `tight`: meanwhile the store may grow, and mostly may not."""
-    n, deadline = 0, time.monotonic() + SECONDS
+def _loop(tight: bool, parts: Callable[[], Iterable[int]]) -> Iterator[int]:
+    """Numbers for a while, until all parts have done enough: some may not get to run for long.
+
+    `tight`: meanwhile the store may grow, and mostly may not, so that something is dropped."""
+
+    def enough() -> bool:
+        return min(parts()) > ENOUGH and (_numbers()["dropped"] > 0 or not tight)
+
+    n, began = 0, time.monotonic()
     limit(1 if tight else 0)
-    while time.monotonic() < deadline:
+    while (spent := time.monotonic() - began) < SECONDS or (spent < LIMIT and not enough()):
         n += 1
         if tight and n % 20 == 0:
             limit(0 if n % 100 == 0 else 1)
@@ -128,7 +136,7 @@ def many_threads(tight: bool) -> dict[str, Any]:
 
     limit(1 if tight else 0)
     with threads(*map(update, tallies), churn, churn, _scrape, _reset) as failed:
-        for _ in _loop(tight):
+        for _ in _loop(tight, lambda: (tally.n for tally in tallies)):
             time.sleep(0.0005)
     return {
         "failed": [repr(error) for error in failed],
@@ -156,6 +164,7 @@ def forks_among_threads(times: int) -> dict[str, Any]:
                 kinds.touch(label, 2)
                 generate_latest()
                 kinds.touch(label, 1)
+                share()
                 os._exit(0)
             status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             if status != 0:
@@ -189,7 +198,7 @@ def from_signal_handlers(tight: bool) -> dict[str, Any]:
     before = signal.signal(signal.SIGALRM, handle)
     signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
     try:
-        for n in _loop(tight):
+        for n in _loop(tight, lambda: (handlers.n, mine.n)):
             mine.touch()
             mine.churn()
             if n % 50 == 0:
@@ -237,7 +246,7 @@ def from_the_collector(tight: bool) -> dict[str, Any]:
     gc.callbacks.append(called)
     gc.set_threshold(1)
     try:
-        for n in _loop(tight):
+        for n in _loop(tight, lambda: (dying.n, callbacks.n, mine.n)):
             _Dying(dying)
             mine.touch()
             mine.churn()
@@ -403,6 +412,7 @@ def arguments_that_fork() -> dict[str, Any]:
         asked = len(statuses)
         ask()
         if os.getpid() != parent:
+            share()
             os._exit(0)
         forks += len(statuses) - asked
     found = page("plain_")

@@ -6,6 +6,8 @@ import multiprocessing
 import re
 from typing import Any
 
+from tests.sharing import share
+
 from mpmetrics import Histogram, Summary, generate_latest
 
 SECONDS = Histogram("seconds", "A histogram.", buckets=(0.5, 2.0))
@@ -21,6 +23,7 @@ NUMBER = re.compile(
 
 def observe(stop: Any, ready: Any) -> None:
     wide = WIDE.labels("a")
+    share()
     ready.release()
     while not stop.value:
         for _ in range(1000):

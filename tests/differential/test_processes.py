@@ -8,6 +8,7 @@ import os
 import prometheus_client
 import pytest
 from hypothesis import given, settings, strategies as st
+from tests.sharing import share
 
 import mpmetrics
 
@@ -28,6 +29,7 @@ def obey(pipe, world):
         while (calls := pipe.recv()) is not None:
             world.outcomes = []
             world.run(calls)
+            share()
             pipe.send((world.outcomes, in_any_order(world.samples())))
     finally:
         os._exit(0)

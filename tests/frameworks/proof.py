@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from examples.rig import page as pages
+from examples.rig.processes import wait_until
 from tests.answering import Watched
 from tests.frameworks.libraries import Library
 from tests.frameworks.table import TABLE
@@ -74,6 +75,14 @@ def assert_all_pages(
     library: Library, served: Served, listen: int, requests: int, without: frozenset[int]
 ) -> None:
     """Every worker's page, that of `run --listen`, and the OpenMetrics pages say what is true."""
+    must = truth(library, requests).items()
+
+    def all_true() -> bool:
+        texts = served.pages(without=without).values()
+        return all(must <= pages.read(text).items() for text in texts)
+
+    # Some count a request, and that it is in progress no more, after its response has been sent.
+    wait_until(all_true, PATIENCE)
     for pid, text in served.pages(without=without).items():
         assert_true(library, requests, pid, text)
     assert_true(library, requests, "run --listen", fetch(listen, "/metrics"))

@@ -15,11 +15,21 @@ import pytest
 from examples.rig import page as pages
 from examples.rig.processes import Child, wait_until
 from tests.frameworks.libraries import DRAMATIQ
-from tests.frameworks.proof import APPS, FIRST, LATER, OPENMETRICS, OWN, assert_traced, fetch, need
+from tests.frameworks.proof import (
+    APPS,
+    FIRST,
+    LATER,
+    OPENMETRICS,
+    OWN,
+    assert_traced,
+    fetch,
+    free_ports,
+    need,
+)
 from tests.frameworks.table import TABLE
 from tests.guides.test_frameworks import redis
 from tests.programs import Program
-from tests.servers.driver import PATIENCE, Model, command_of, free_port, need as need_program
+from tests.servers.driver import PATIENCE, Model, command_of, need as need_program
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +104,7 @@ def test_exact(tmp_path: Path) -> None:
     need("dramatiq")
     need_program("dramatiq")
     files = tmp_path / "files"
-    listen, port = free_port(), free_port()
+    listen, port = free_ports()
     for name in ("dramatiq_app.py", "own.py"):
         (tmp_path / name).write_text((APPS / name).read_text())
     (tmp_path / "client.py").write_text(CLIENT)

@@ -11,7 +11,7 @@ from examples.rig import page as pages
 from examples.rig.processes import wait_until
 from tests.frameworks.libraries import G
 from tests.frameworks.proof import APPS, FIRST, LATER, OWN, Shop, need, work_by_two
-from tests.servers.driver import PATIENCE, Model, serving
+from tests.servers.driver import PATIENCE, Model, alive, serving
 
 pytestmark = pytest.mark.slow
 
@@ -80,6 +80,7 @@ def test_exact(tmp_path: Path) -> None:
         assert_true(served, truth(served.answered) | OWN, frozenset({victim}))
         os.kill(served.child.pid, signal.SIGHUP)
         assert wait_until(lambda: len(served.pages().keys() - gone) >= 2, PATIENCE)
+        assert wait_until(lambda: not any(map(alive, gone)), PATIENCE)
         served.settle()
         again = work_by_two(served, LATER)
         assert again.isdisjoint(gone)

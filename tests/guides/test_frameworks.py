@@ -106,6 +106,8 @@ for line in sys.stdin:
 def redis(folder: Path) -> Iterator[int]:
     """A Redis on a free port of loopback, that keeps nothing."""
     port = free_port()
+    while "8000" in str(port):  # in a guide's files that would be the server's
+        port = free_port()
     command = [need_program("redis-server"), "--port", str(port), "--bind", "127.0.0.1"]
     command += ["--save", "", "--appendonly", "no", "--dir", str(folder)]
     with Child(command, log=folder / "redis.log") as server:

@@ -10,6 +10,7 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 
 from tests.readers.expected import UNITS, WORKERS
+from tests.sharing import share
 
 from mpmetrics import REGISTRY, CollectorRegistry, Counter, Enum, Gauge, Histogram, Info, Summary
 
@@ -52,6 +53,7 @@ def work(number: int, go: Event | None = None) -> None:
         # Declared by workers only: whoever reads has never heard of it.
         late = Counter("crew_late", "Declared late.", registry=REGISTRIES[which])
         late.inc(unit)
+    share()
 
 
 def start(method: str, numbers: range, go: Event | None = None) -> list[BaseProcess]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import prometheus_client
+from examples.rig.processes import wait_for
 from prometheus_client.bridge.graphite import GraphiteBridge
 from tests.readers import crew
 
@@ -40,9 +41,12 @@ def push_add_delete(method: str, gateway: str) -> list[str]:
     key = {"shift": "night"}
     pages = []
 
-    def look() -> None:
+    def page() -> str:
         with urlopen(f"{gateway}/metrics", timeout=10) as response:
-            pages.append(response.read().decode())
+            return str(response.read().decode())
+
+    def look() -> None:
+        pages.append(page())
 
     prometheus_client.push_to_gateway(gateway, "job", crew.REGISTRIES["named"], key)
     look()
@@ -51,6 +55,8 @@ def push_add_delete(method: str, gateway: str) -> list[str]:
     prometheus_client.push_to_gateway(gateway, "job", other, key)
     look()
     prometheus_client.delete_from_gateway(gateway, "job", key)
+    # The gateway only queues that before it answers.
+    wait_for(lambda: 'shift="night"' in page(), False, 20)
     look()
     return pages
 

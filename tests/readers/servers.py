@@ -16,7 +16,7 @@ import pytest
 from examples.rig.processes import Child, wait_until
 from tests.servers.driver import free_port
 
-PATIENCE = 20.0  # seconds
+PATIENCE = 40.0  # seconds
 
 
 def need(program: str) -> str:

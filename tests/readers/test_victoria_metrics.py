@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from examples.rig.processes import wait_until
+from examples.rig.processes import wait_for
 from tests.programs import Program, environment
 from tests.readers.expected import expected
 from tests.readers.servers import PATIENCE, VictoriaMetrics, need
@@ -34,14 +34,13 @@ def test_answers(tmp_path: Path) -> None:
             def answers() -> dict[str, float]:
                 return {query: value for query in QUERIES for _, value in victoria.ask(query)}
 
-            def wait_for(workers: int) -> dict[str, float]:
+            def assert_answers(workers: int) -> None:
                 truth = expected("default", workers)
                 wanted = {query: truth[sample] for query, sample in QUERIES.items()}
-                wait_until(lambda: answers() == wanted, PATIENCE, every=0.2)
-                return wanted
+                assert wanted == wait_for(answers, wanted, PATIENCE, every=0.2)
 
-            assert wait_for(2) == answers()
+            assert_answers(2)
             program.say("")
             assert "counted" == program.read_line()
-            assert wait_for(3) == answers()
+            assert_answers(3)
         program.finish()

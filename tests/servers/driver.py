@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import http.client
 import os
-import random
 import shlex
 import shutil
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,11 +21,11 @@ from pathlib import Path
 
 import pytest
 from examples.rig import page as pages
-from examples.rig.processes import Child, wait_until
+from examples.rig.processes import Child, free_port, wait_until
 from tests.programs import environment
 
 BIN = Path(sys.executable).parent
-PATIENCE = 20.0  # seconds
+PATIENCE = 40.0  # seconds
 AT_ONCE = 8  # requests
 FIRST, LATER = 300, 100
 
@@ -76,14 +74,6 @@ def need(*programs: str) -> None:
             pytest.skip(f"{program} isn't installed: pip install '.[servers]'")
 
 
-def free_port() -> int:
-    """A port that is free now, of those that no outgoing connection is given by chance."""
-    while True:
-        port = random.randint(20_000, 32_000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-
-
 def substituted(text: str, port: int, folder: Path) -> str:
     return text.replace("8000", str(port)).replace("/dev/shm/shop", str(folder / "store"))
 
@@ -102,6 +92,9 @@ def command_of(model: Model, port: int, folder: Path) -> tuple[list[str], dict[s
     else:
         words[0] = str(BIN / words[0])
     path = f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    # uvicorn kills a worker that doesn't answer in 5 s. Nor is it much more: for the answer of one
+    # that we kill, when it has just been asked, uvicorn waits as long.
+    variables.setdefault("UVICORN_TIMEOUT_WORKER_HEALTHCHECK", "15")
     env = environment(PATH=path, PYTHONUNBUFFERED="1", **variables)
     env["PYTHONPATH"] = os.pathsep.join([env["PYTHONPATH"], str(folder)])
     return words, env
@@ -155,6 +148,8 @@ class Served:
         left = requests
         deadline = time.monotonic() + PATIENCE
         while left and len(by) < 2 and time.monotonic() < deadline:
+            if by:  # the second may not get to run yet: so many turns as there are fill the time
+                time.sleep(PATIENCE * AT_ONCE / requests)
             turn = min(left, AT_ONCE)
             by |= self.work(turn)
             left -= turn
@@ -178,16 +173,17 @@ class Served:
 
     def kill_one(self, by: set[int]) -> int:
         """SIGKILL to one of these workers, which must be of our session."""
-        found: list[int] = []
 
-        def one_lives() -> bool:  # with max_requests they may all have been replaced since
-            answered = by if any(map(alive, by)) else self.pages()
-            found[:] = (pid for pid in sorted(answered) if alive(pid) and is_ours(pid, self.child))
-            return bool(found)
+        def killed() -> int | None:  # with max_requests they may all have been replaced since
+            for pid in sorted(by if any(map(alive, by)) else self.pages()):
+                with suppress(ProcessLookupError):
+                    if alive(pid) and is_ours(pid, self.child):
+                        os.kill(pid, signal.SIGKILL)
+                        return pid
+            return None
 
-        assert wait_until(one_lives, PATIENCE), self.child.last_words()
-        victim = found[0]
-        os.kill(victim, signal.SIGKILL)
+        victim = wait_until(killed, PATIENCE)
+        assert victim is not None, self.child.last_words()
         assert wait_until(lambda: not alive(victim), PATIENCE)
         return victim
 
@@ -197,7 +193,7 @@ class Served:
         def two_answer() -> bool:
             try:
                 return len(self.pages()) >= 2
-            except (OSError, http.client.HTTPException):
+            except (OSError, http.client.HTTPException, AssertionError):  # as in wait_ready
                 return False
 
         assert wait_until(two_answer, PATIENCE), self.child.last_words()
@@ -211,6 +207,7 @@ def alive(pid: int) -> bool:
 
 
 def is_ours(pid: int, child: Child) -> bool:
+    """Raises ProcessLookupError if it is gone."""
     return os.getsid(pid) == child.pid
 
 

@@ -52,7 +52,9 @@ GUNICORN = {
 UVICORN = {
     "uvicorn": Model("mpmetrics run -- uvicorn --port 8000 --workers 2 app:asgi"),
     "uvicorn, by a program": by_program(
-        "import uvicorn", 'uvicorn.run("app:asgi", port=8000, workers=2)'
+        "import uvicorn",
+        # The timeout: see driver.command_of.
+        'uvicorn.run("app:asgi", port=8000, workers=2, timeout_worker_healthcheck=15)',
     ),
 }
 HYPERCORN = {

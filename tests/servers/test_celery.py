@@ -65,11 +65,13 @@ def prepare(model: driver.Model, folder: Path) -> tuple[list[str], dict[str, str
 
 
 def prove(worker: Worker) -> str:
+    worker.pages()  # both are there; else one may be done before the other has imported all
     by = worker.work(driver.FIRST)
     for pid, text in worker.pages().items():
         driver.assert_true(driver.FIRST, pid, text)
     # Within a task: between two it may hold billiard's lock (docs/servers.md).
     assert "WorkerLostError" in str(worker.ask("end", 1))
+    worker.pages()
     again = worker.work(driver.LATER)
     assert not again <= by
     for pid, text in worker.pages().items():
