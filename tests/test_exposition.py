@@ -472,6 +472,7 @@ def test_scrape_by_a_process_that_declared_nothing():
 
 def test_store_collector(registry):
     """It shows the store's numbers, valid in both formats, and takes its names in the registry."""
+    mpmetrics.Gauge("first", "Without a metric there may be no store.", registry=registry)
     collector = mpmetrics.StoreCollector(registry=registry)
     before = registry.get_sample_value("mpmetrics_series")
     mpmetrics.Counter("m", "h", ["a"], registry=registry).labels("x")
