@@ -30,11 +30,21 @@ def test_forks_before_the_first_metric():
     assert [3.0] == run("tests.plays.undeclared:forks")
 
 
-def test_store_named_after_a_fork(tmp_path):
-    """Store(path) after a fork, as in a daemon: what the fork had made goes, and nothing fails."""
-    path = str(tmp_path / "store")
+@pytest.mark.parametrize("first", ["fork", "thread"])
+def test_fork_while_another_thread_declares(first):
+    """Two that look for a store at a time have one, and what the other had made is gone."""
+    assert [1.0, 1.0, 1] == run("tests.plays.undeclared:fork_while_another_thread_declares", first)
 
-    assert [path, 1.0, True, False] == run("tests.plays.undeclared:named_after_a_fork", path)
+
+@pytest.mark.parametrize("counts", [False, True])
+def test_store_named_after_a_fork(tmp_path, counts):
+    """Store(path) after a fork, as in a daemon: what was made before the fork goes with the last.
+
+    If a child counts there already one line says so."""
+    path = str(tmp_path / "store")
+    outcome = run("tests.plays.undeclared:named_after_a_fork", path, counts)
+
+    assert [path, 1.0, True, False, 1 if counts else 0] == outcome
 
 
 def test_forkserver_that_preloads_the_library():

@@ -19,7 +19,7 @@ import contextlib
 import logging
 import os
 import sys
-from typing import Literal, overload
+from typing import Literal, NamedTuple, overload
 
 from . import multiprocdir, processes, runfiles, settings, storefile
 from ._native import Store, StoreError, on
@@ -32,10 +32,26 @@ _PARENT = "MPMETRICS_PARENT_STORE"  # PATH|NAME of the process that set it
 _KIND = "mpmetrics"  # what the folders are called that stores are made up in
 _MAX_SERIES = 100_000
 
-_current: Store | None = None
-_reserve: Store | None = None  # found before a fork, for children who may be the first to need it
-_made_up = False  # the one or the other goes with the last process that has it
 _leaving = False
+
+
+class _Mine(NamedTuple):
+    """The store that this process has."""
+
+    store: Store
+    is_made_up: bool  # for this run: it goes with the last process that has it
+
+    def give_back(self) -> None:
+        """This process has no use for it; nobody else: then it goes."""
+        if self.store.path is not None and self.is_made_up:
+            self.store.detach()
+            storefile.remove_if_unused(self.store.path)
+
+
+# One entry at most. A dict, since its `setdefault` is one step for all threads, signal handlers and
+# forks, of which two may look for a store at a time; a lock would be one that a fork leaves taken.
+_mine: dict[Literal["store"], _Mine] = {}
+_is_needed = False  # else it is in reserve: this process only had to have one before it forked
 
 
 @overload
@@ -48,29 +64,40 @@ def current(make: bool = True) -> Store | None:
 
     Never fails: where no file can be had, a store for this process and its forks alone.
     """
-    global _current
-    if _current is None:
-        found = _find(make)
-        if found is not None and not _is_found():  # by another thread, while this one waited
-            _current = found
-            _announce()
-            multiprocdir.say_what_to_delete()
-    return _current
+    mine = _mine.get("store") if _is_needed else _need(make)
+    return None if mine is None else mine.store
 
 
-def _is_found() -> bool:
-    return _current is not None
-
-
-def _find(make: bool) -> Store | None:
-    named = _name()
+def _need(make: bool) -> _Mine | None:
+    global _is_needed
+    named = _name_made_absolute()
     if named:
         _drop_reserve()
-        return _named(named) if make or os.path.exists(named) else None
-    return _reserve or _parents() or (_new() if make else None)
+    mine = _mine.get("store") or _take(_find(named, make))
+    if mine is not None and not _is_needed:
+        _is_needed = True
+        _announce()
+        multiprocdir.say_what_to_delete()
+    return mine
 
 
-def _name() -> str | None:
+def _find(named: str | None, make: bool) -> _Mine | None:
+    if named:
+        return _Mine(_named(named), False) if make or os.path.exists(named) else None
+    return _parents() or (_new() if make else None)
+
+
+def _take(found: _Mine | None) -> _Mine | None:
+    """Makes it this process's; if another thread has been faster, it is that one's."""
+    if found is None:
+        return None
+    mine = _mine.setdefault("store", found)
+    if mine is not found:
+        found.give_back()
+    return mine
+
+
+def _name_made_absolute() -> str | None:
     """What MPMETRICS_STORE says; absolute from now on, since directories change."""
     named = os.environ.get("MPMETRICS_STORE") or None
     if named is not None:
@@ -87,27 +114,30 @@ def adopt(path: str, persist: bool) -> Store:
 
     Raises StoreError if metrics of this process live in another already.
     """
-    global _current, _made_up
+    global _is_needed
     path = os.path.abspath(path)
-    if _current is not None and _current.path != path:
+    if not _is_needed:
+        joined = storefile.join(path, persist, _max_series())
+        _drop_reserve()
+        _take(_Mine(joined, False))
+        _is_needed = True
+    mine = _mine["store"].store
+    if mine.path != path:
         raise StoreError(
-            f"metrics of this process live in {_current.path or 'a store without a name'} already; "
+            f"metrics of this process live in {mine.path or 'a store without a name'} already; "
             f"name the store before the first metric is declared"
         )
-    if _current is None:
-        found = storefile.join(path, persist, _max_series())
-        _drop_reserve()
-        _current, _made_up = found, False
-        os.environ["MPMETRICS_STORE"] = path
-        _announce()
-    return _current
+    os.environ["MPMETRICS_STORE"] = path
+    _announce()
+    return mine
 
 
 def hold(store: Store) -> None:
     """Makes one that this process has joined its own, and tells nobody."""
-    global _current, _made_up
+    global _is_needed
     _drop_reserve()
-    _current, _made_up = store, False
+    _mine["store"] = _Mine(store, False)
+    _is_needed = True
 
 
 def _named(path: str) -> Store:
@@ -141,13 +171,13 @@ def _before_fork() -> None:
     What they count would be in no scrape but theirs, and no line of a log would say so. A named one
     each of them finds by itself, and makes as the user whom it runs as.
     """
-    global _reserve
-    if _current is None and _reserve is None and not (_leaving or _name() or _is_forkserver()):
-        try:
-            _reserve = _find(make=True)
-        except OSError as error:
-            log.warning("its forks will each have a store of their own: %s", error)
-        _announce()
+    if _mine or _leaving or _name_made_absolute() or _is_forkserver():
+        return
+    try:
+        _take(_find(None, make=True))
+    except OSError as error:
+        log.warning("its forks will each have a store of their own: %s", error)
+    _announce()
 
 
 def _is_forkserver() -> bool:
@@ -157,22 +187,26 @@ def _is_forkserver() -> bool:
 
 
 def _drop_reserve() -> None:
-    """Another store is this process's; a child may have taken this one, and keeps it then."""
-    global _reserve, _made_up
-    if _reserve is not None:
-        _remove(_reserve)
-        _reserve, _made_up = None, False
+    """Another store is to be this process's."""
+    dropped = None if _is_needed else _mine.pop("store", None)
+    if dropped is None:
+        return
+    if dropped.store.statistics()["processes"] > 0:
+        log.warning(
+            "a store is named after a fork, and forks count in another one already, %s: name it "
+            "before",
+            dropped.store.path or "without a name",
+        )
+    dropped.give_back()
 
 
 # ---- made up for a run ---------------------------------------------------------------------------
 
 
-def _new() -> Store:
+def _new() -> _Mine:
     """A new store; its name says which process made it."""
-    global _made_up
     store = make_up()
-    _made_up = store.path is not None
-    return store
+    return _Mine(store, store.path is not None)
 
 
 def make_up(group: int | None = None) -> Store:
@@ -203,7 +237,7 @@ def made_up_paths() -> list[str]:
 # ---- a parent's ----------------------------------------------------------------------------------
 
 
-def _parents() -> Store | None:
+def _parents() -> _Mine | None:
     """The store of the process that asked multiprocessing for this one."""
     makers = processes.makers()
     path, _, setter = os.environ.get(_PARENT, "").rpartition("|")
@@ -225,23 +259,26 @@ def _names_in(folder: str) -> list[str]:
         return []
 
 
-def _parents_at(path: str) -> Store | None:
-    global _made_up
+def _parents_at(path: str) -> _Mine | None:
     try:
         store = storefile.join_existing(path)
     except OSError as error:
-        log.error("counting by itself, since the store of its parent can't be used: %s", error)
+        log.error(
+            "counting by itself, since the store of its parent can't be used: %s (if the user has "
+            "changed since: see `mpmetrics run --user`)",
+            error,
+        )
         return None
     folder = os.path.dirname(path)
-    _made_up = store is not None and runfiles.is_ours(folder) and folder in runfiles.folders(_KIND)
-    return store
+    is_made_up = runfiles.is_ours(folder) and folder in runfiles.folders(_KIND)
+    return None if store is None else _Mine(store, is_made_up)
 
 
 def _announce() -> None:
     """Tells the multiprocessing children of this process, and nobody else, where its store is."""
-    store = _current or _reserve
-    if store is not None and store.path is not None:
-        os.environ[_PARENT] = f"{store.path}|{processes.name_of(os.getpid())}"
+    mine = _mine.get("store")
+    if mine is not None and mine.store.path is not None:
+        os.environ[_PARENT] = f"{mine.store.path}|{processes.name_of(os.getpid())}"
 
 
 # ---- leaving -------------------------------------------------------------------------------------
@@ -252,17 +289,10 @@ def _leave() -> None:
     that was made up for the run. Its memory stays mapped."""
     global _leaving
     _leaving = True
-    if _current is not None:
-        _current.settle()
-    store = _current or _reserve
-    if store is not None:
-        _remove(store)
-
-
-def _remove(store: Store) -> None:
-    if store.path is not None and _made_up:
-        store.detach()
-        storefile.remove_if_unused(store.path)
+    mine = _mine.get("store")
+    if mine is not None:
+        mine.store.settle()
+        mine.give_back()
 
 
 def _tell_private(store: Store, why: str) -> None:

@@ -7,12 +7,15 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import threading
+import time
 from typing import Any
 
 import mpmetrics
 from mpmetrics import store, storefile
 
 from .basics import KEPT, Actor, have, page
+from .patching import Lines
 
 LIMIT = 60.0
 
@@ -57,17 +60,57 @@ def forks() -> list[float]:
     return [jobs()]
 
 
-def named_after_a_fork(path: str) -> list[Any]:
+def fork_while_another_thread_declares(first: str) -> list[Any]:
+    """What is shown of both, and how many stores there are, if both look for one at a time."""
+    looked = {"fork": threading.Event(), "thread": threading.Event()}
+    find = store._find
+
+    def find_last(*args: Any, **kwargs: Any) -> Any:
+        me = "thread" if threading.current_thread() is thread else "fork"
+        found = find(*args, **kwargs)
+        looked[me].set()
+        if me != first:
+            assert looked[first].wait(LIMIT)
+            time.sleep(0.1)  # and it goes on
+        return found
+
+    def declare() -> None:
+        have("Counter", "threads", ["threads", "h"])
+        KEPT["threads"].inc()
+
+    thread = threading.Thread(target=declare)
+    store._find = find_last
+    thread.start()
+    _in_a_fork()
+    thread.join()
+    path = store.current().path
+    assert path is not None
+    mine = [name for name in os.listdir(os.path.dirname(path)) if f"{os.getpid()}-" in name]
+    return [page()["threads_total"], jobs(), len(mine)]
+
+
+def named_after_a_fork(path: str, counts: bool) -> list[Any]:
     """Where the store is that was named after a fork, what is in it, and what was made before."""
+    ours, theirs = os.pipe()
+    begun, said = os.pipe()
     pid = os.fork()
     if pid == 0:
+        os.close(theirs)
+        if counts:
+            count()
+        os.write(said, b" ")
+        os.read(ours, 1)
+        store._leave()  # as at an orderly end
         os._exit(0)
-    os.waitpid(pid, 0)
+    os.read(begun, 1)
     before = os.environ["MPMETRICS_PARENT_STORE"].partition("|")[0]
     made = os.path.exists(before)
+    lines = Lines()
     named = mpmetrics.Store(path)
     count()
-    return [named.path, jobs(), made, os.path.exists(before)]
+    os.close(theirs)
+    os.waitpid(pid, 0)
+    return [named.path, jobs(), made, os.path.exists(before), len(lines.said)]
 
 
 # The forkserver has mpmetrics, and forks its first child before there is a store.
