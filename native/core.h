@@ -439,8 +439,9 @@ typedef struct mpm_store {
     mpm_id *held; /* families that this process, or the one that it was forked
                      from, has declared and not let go; also dead ones */
     uint64_t held_count, held_size;
-    bool undeclared;            /* `shard` doesn't note all of them yet */
-    uint64_t retry_ns;          /* no private cell is tried again before that */
+    bool undeclared;   /* `shard` doesn't note all of them yet */
+    bool unswept;      /* some that only the dead had declared may be left */
+    uint64_t retry_ns; /* no private cell is tried again before that */
     uint64_t retry_exemplar_ns; /* the same of words for exemplars */
 } mpm_store;
 
@@ -512,7 +513,7 @@ mpm_status mpm_family_declare(mpm_store *s, const mpm_shape *shape,
 void mpm_family_remove(mpm_store *s, mpm_id id);
 /* [lock held] Removes a family unless a living process has declared it. */
 void mpm_family_forget(mpm_store *s, mpm_id id);
-/* [lock held] This process has let the family go. */
+/* [any process] This process has let the family go. */
 void mpm_family_release(mpm_store *s, mpm_id id);
 /* [lock held] Forgets the private families that only the dead had declared. */
 void mpm_family_sweep(mpm_store *s);

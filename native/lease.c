@@ -82,30 +82,23 @@ descriptor(mpm_heap *h)
     return status;
 }
 
-/* Locks the byte of a lease.  Where the file can't be opened again (the uid
- * changed since) a POSIX lock on the inherited descriptor does: both kinds
- * exclude each other, but a POSIX lock is lost with any descriptor of the
- * file that this process closes.  Not where it could be opened later: then it
- * may be closed later, too. */
+/* Locks the byte of a lease through another description, and closes that.  There
+ * is none where the file may not be opened again (the uid changed since): there
+ * a POSIX lock on the inherited one does.  Both kinds exclude each other, but a
+ * POSIX lock is lost with any descriptor of the file that this process closes. */
 static mpm_status
-lock_byte(mpm_heap *h, uint64_t lease)
+lock_byte(mpm_heap *h, int fd, uint64_t byte)
 {
-    int fd, kept = mpm_heap_fd(h);
-    uint64_t byte = MPM_BYTE_LEASES + lease;
+    bool locked;
     if (!has_file(h))
         return MPM_OK;
-    mpm_status status =
-        mpm_sys_reopen(kept, h->path, h->device, h->inode, false, &fd);
-    if (status == MPM_OK) {
-        status = mpm_sys_pin(fd, byte, false, false, &h->pin);
+    if (fd >= 0) {
+        mpm_status status = mpm_sys_pin(fd, byte, false, false, &h->pin);
         mpm_sys_close(fd);
-    } else if (status == MPM_EGONE) {
-        bool locked;
-        status = mpm_sys_try_lock(kept, byte, true, &locked);
-        if (status == MPM_OK && !locked)
-            status = MPM_EGONE;
+        return status;
     }
-    return status;
+    mpm_status status = mpm_sys_try_lock(mpm_heap_fd(h), byte, true, &locked);
+    return status == MPM_OK && !locked ? MPM_EGONE : status;
 }
 
 mpm_status
@@ -121,12 +114,19 @@ mpm_lease_take(mpm_heap *h)
         return MPM_OK;
     if (status != MPM_OK)
         return status;
+    int fd = -1;
+    if (has_file(h))
+        status = mpm_sys_reopen(mpm_heap_fd(h), h->path, h->device, h->inode,
+                                false, &fd);
+    /* One that could be opened later may be closed later, too: no POSIX lock. */
+    if (status != MPM_OK && status != MPM_EGONE)
+        return status;
     /* Until the byte is locked the lease looks dead, but nobody has heard of
      * it yet. */
     uint64_t lease = mpm_add_acq_rel(&h->header->leases, 1) + 1;
     if (lease >= LEASES)
         return MPM_EDAMAGED;
-    status = lock_byte(h, lease);
+    status = lock_byte(h, fd, MPM_BYTE_LEASES + lease);
     if (status == MPM_OK)
         mpm_store_release(&h->lease, lease);
     return status;

@@ -166,6 +166,8 @@ metric_object *metric_alloc(PyTypeObject *type);
 /* Makes the metric's ref writable.  False with an exception: it is a parent.
  * After true, ref.cell may still be NULL: no memory, the update is lost. */
 bool metric_open(metric_object *metric, bool force);
+/* Has it no series, though nobody removed it? */
+bool metric_is_lost(metric_object *metric);
 /* Finds or makes the metric's series, declaring the family if need be. */
 mpm_status metric_bind_series(metric_object *metric);
 /* Tries to show what an Info was told; MPM_OK also if nobody would see it. */

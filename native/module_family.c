@@ -162,11 +162,15 @@ release(PyObject *op, PyObject *unused)
 {
     family_object *self = (family_object *)op;
     mpm_store *s = &self->store->store;
-    if (self->id.birth != 0 && mpm_shard_own(s) == MPM_OK &&
-        mpm_lock_acquire(&s->heap) == MPM_OK) {
-        mpm_family_release(s, self->id);
+    if (self->id.birth == 0)
+        Py_RETURN_NONE;
+    mpm_store_enter(s);
+    mpm_family_release(s, self->id);
+    if (mpm_lock_acquire(&s->heap) == MPM_OK) {
         mpm_family_forget(s, self->id);
         mpm_lock_release(&s->heap);
+    } else {
+        s->unswept = true;
     }
     Py_RETURN_NONE;
 }

@@ -84,13 +84,12 @@ wait_a_little(PyObject *op, uint64_t *self, uint64_t left, uint64_t *pause,
     wait_without_gil(*pause < left ? *pause : left);
     if (*pause < LAST_PAUSE)
         *pause *= 2;
-    if (PyErr_CheckSignals() != 0)
-        return false;
-    /* A handler may have forked: then the parent is next, and waits as well. */
-    uint64_t now = self_of(op);
-    *next = *next && now == *self;
-    *self = now;
-    return now != 0;
+    uint64_t epoch = mpm_epoch();
+    bool goes_on = PyErr_CheckSignals() == 0;
+    if (mpm_epoch() == epoch)
+        return goes_on;
+    *next = false; /* a handler has forked: the parent is, and waits as well */
+    return goes_on && (*self = self_of(op)) != 0;
 }
 
 /* True or False, or NULL with an exception. */

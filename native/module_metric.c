@@ -67,11 +67,11 @@ bind_values(metric_object *m, const mpm_string *values)
     return status;
 }
 
-/* Has it no series, though nobody removed it?  Its family may have died while
- * this process, forked from one that had declared it, had not written yet. A
- * child whose series was removed counts for nobody from then on. */
-static bool
-is_lost(metric_object *m)
+/* Its family may have died while this process, forked from one that had declared
+ * it, had not written yet.  A child whose series was removed counts for nobody
+ * from then on. */
+bool
+metric_is_lost(metric_object *m)
 {
     mpm_store *s = &m->family->store->store;
     mpm_id family = m->family->id;
@@ -180,12 +180,12 @@ metric_open(metric_object *m, bool force)
     mpm_status status = MPM_OK;
     bool due = force || m->ref.private_cell == NULL ||
                mpm_sys_monotonic_ns() >= s->retry_ns;
-    bool lost = is_lost(m);
+    bool lost = metric_is_lost(m);
     if (lost && due)
         status = metric_bind_series(m);
     if (status == MPM_EFULL && m->ref.count != 0)
         status = bind_overflow(m);
-    if (lost && is_lost(m))
+    if (lost && metric_is_lost(m))
         mpm_ref_unbind(s, &m->ref); /* not scratch: it may be bound later */
     if (m->ref.count == 0) {        /* Info has no cell: it is all text */
         if (m->ref.private_epoch != s->epoch)

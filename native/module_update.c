@@ -297,6 +297,39 @@ gauge_set(PyObject *op, PyObject *const *args, Py_ssize_t n, PyObject *names)
     Py_RETURN_NONE;
 }
 
+static bool
+is_gauge(const metric_object *m)
+{
+    return m->family != NULL && (m->family->shape->kind == MPM_GAUGE ||
+                                 m->family->shape->kind == MPM_GAUGE_MODE);
+}
+
+/* Not of a user's subclass, whose methods may do something else? */
+static bool
+is_exact(metric_object *m)
+{
+    if (m->family == NULL)
+        return true; /* never initialised: the update says so */
+    unsigned kind = is_gauge(m) ? MPM_GAUGE : m->family->shape->kind;
+    return Py_TYPE((PyObject *)m) == m->family->state->metric_types[kind];
+}
+
+/* As prometheus_client, whose timers and clocks call the method. */
+static bool
+tell_subclass(metric_object *m, const char *method, double x)
+{
+    PyObject *done = PyObject_CallMethod((PyObject *)m, method, "d", x);
+    Py_XDECREF(done);
+    return done != NULL;
+}
+
+static bool
+gauge_tell(metric_object *m, double x)
+{
+    return is_exact(m) ? gauge_write(m, MPM_SET, x)
+                       : tell_subclass(m, "set", x);
+}
+
 const char gauge_now_doc[] = "set_to_current_time($self, /)\n--\n\n"
                              "Set the gauge to the seconds since 1970.";
 
@@ -304,9 +337,7 @@ PyObject *
 gauge_now(PyObject *op, PyObject *unused)
 {
     double now = (double)mpm_sys_realtime_ns() / 1e9;
-    if (!gauge_write((metric_object *)op, MPM_SET, now))
-        return NULL;
-    Py_RETURN_NONE;
+    return gauge_tell((metric_object *)op, now) ? Py_NewRef(Py_None) : NULL;
 }
 
 static void
@@ -388,9 +419,10 @@ bool
 metric_observe(PyObject *op, double x)
 {
     metric_object *m = (metric_object *)op;
-    if (m->family != NULL && (m->family->shape->kind == MPM_GAUGE ||
-                              m->family->shape->kind == MPM_GAUGE_MODE))
-        return gauge_write(m, MPM_SET, x);
+    if (is_gauge(m))
+        return gauge_tell(m, x);
+    if (!is_exact(m))
+        return tell_subclass(m, "observe", x);
     if (!is_open(m) && !metric_open(m, false))
         return false;
     if (m->ref.cell == NULL)
@@ -487,7 +519,7 @@ info_share(metric_object *m)
     texts_free(&values);
     if (status == MPM_OK)
         status = mpm_ref_bind(s, &m->ref, id);
-    else if (status == MPM_EGONE || status == MPM_EFULL)
+    else if ((status == MPM_EGONE && !metric_is_lost(m)) || status == MPM_EFULL)
         status = MPM_OK; /* a kept child counts for nobody; nor one too many */
     /* Waiting for the lock let other threads run: theirs is newer. */
     if (status == MPM_OK && m->pairs == pairs)

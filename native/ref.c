@@ -139,8 +139,9 @@ reach_cell(mpm_store *s, mpm_ref *ref, mpm_id family, mpm_word **cell)
     if (status != MPM_OK)
         return status;
     status = mpm_shard_reach(s, shard, words, ref->count, cell);
-    /* Of a stale ref the family may be dead, and its index another's. */
-    if (status == MPM_OK && !mpm_ref_is_stale(ref))
+    /* While this waited the family may have died, and its index be another's:
+     * also that of the family which another thread declared for this ref. */
+    if (status == MPM_OK && mpm_family_is_alive(s, family))
         status = mpm_shard_declare(s, family);
     mpm_lock_release(&s->heap);
     return status;
@@ -217,8 +218,9 @@ share(mpm_store *s, mpm_ref *ref, mpm_id family)
     /* Looked at again now that the shard is one's own: a dead owner may have
      * counted the words' next series in it (tests/models/test_take_up.py), and
      * one of our own threads may have claimed the range for it. */
-    if (mpm_ref_is_stale(ref))
-        return go_scratch(s, ref);
+    if (mpm_ref_is_stale(
+            ref)) /* not for good, if it was the family that died */
+        return mpm_family_is_alive(s, family) ? go_scratch(s, ref) : MPM_EGONE;
     if (!is_shared(ref))
         status = claim_range(s, ref);
     if (status == MPM_OK)

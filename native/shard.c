@@ -156,6 +156,17 @@ declare_held(mpm_store *s)
             s->undeclared = true;
 }
 
+/* [lock held] Forgets what only the dead had declared; later, while what this
+ * process holds can't be noted: it would be taken for theirs. */
+static void
+sweep(mpm_store *s)
+{
+    if (!s->unswept || s->undeclared)
+        return;
+    s->unswept = false;
+    mpm_family_sweep(s);
+}
+
 bool
 mpm_family_is_held(const mpm_store *s, mpm_id family)
 {
@@ -197,7 +208,10 @@ mpm_shard_declare(mpm_store *s, mpm_id family)
     if (status != MPM_OK)
         return status;
     declare_held(s);
-    return note_declaration(s, family);
+    status = note_declaration(s, family);
+    if (status == MPM_OK)
+        sweep(s);
+    return status;
 }
 
 void
@@ -231,7 +245,8 @@ mpm_shard_own(mpm_store *s)
             own(s);
         if (s->shard != NULL) {
             declare_held(s);
-            mpm_family_sweep(s); /* what only the dead had declared */
+            s->unswept = true;
+            sweep(s);
         }
         mpm_lock_release(&s->heap);
     }

@@ -74,12 +74,16 @@ put_zeros(int number, siginfo_t *info, void *context)
     uint64_t address = (uintptr_t)info->si_addr;
     void *page = (char *)info->si_addr - address % page_size;
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+    bool is_ours = info->si_code == BUS_ADRERR && is_watched(address);
+    if (is_ours) /* first: another thread may read the zeros at once */
+        mpm_add_acq_rel(&pages, 1);
     /* Writable: who checks a store that is used holds its lock. */
-    if (info->si_code == BUS_ADRERR && is_watched(address) &&
-        mmap(page, page_size, PROT_READ | PROT_WRITE, flags, -1, 0) == page)
-        mpm_add_relaxed(&pages, 1); /* read by this thread, or after a lock */
-    else
+    if (!is_ours ||
+        mmap(page, page_size, PROT_READ | PROT_WRITE, flags, -1, 0) != page) {
         sigaction(number, &before, NULL); /* and the fault comes again */
+        if (info->si_code <= 0)
+            raise(number); /* it was no fault, but sent */
+    }
     errno = error;
 }
 
@@ -100,5 +104,5 @@ mpm_truncated_survive(void)
 uint64_t
 mpm_truncated_pages(void)
 {
-    return mpm_load_relaxed(&pages);
+    return mpm_load_acquire(&pages);
 }

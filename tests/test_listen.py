@@ -123,6 +123,7 @@ def test_children(method, member):
     port = free_port()
     with Program([member], listen(port)) as program:
         mine = int(program.read_line().split()[0])
+        assert 1.0 == jobs(port)  # it serves before there are others who could
         children = []
         for _ in range(2):
             program.say(method)

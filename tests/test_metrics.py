@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from fractions import Fraction
@@ -409,6 +410,50 @@ def test_reset_of_rounded_sums(amounts):
         else:
             counter.inc(amount)
             assert registry.get_sample_value("m_total") >= 0.0
+
+
+def test_overridden_methods_are_called(registry):
+    """Timers and clocks call the `observe` and `set` of a subclass, as prometheus_client does."""
+    told = []
+
+    class Slow(Histogram):
+        def observe(self, amount, exemplar=None):
+            told.append("observe")
+            super().observe(amount * 1000, exemplar)
+
+    class Kept(Gauge):
+        def set(self, value):
+            told.append("set")
+            super().set(value)
+
+    slow = Slow("slow", "help", ["a"], registry=registry).labels("x")
+    kept = Kept("kept", "help", registry=registry)
+    with slow.time():
+        pass
+    slow.time()(lambda: None)()
+    with kept.time():
+        pass
+    kept.set_to_current_time()
+
+    assert ["observe", "observe", "set", "set"] == told
+    assert 2.0 == registry.get_sample_value("slow_count", {"a": "x"})
+
+
+def test_abstract_classes_are_refused(registry):
+    """A metric class with an abstract method can't be instantiated until that is there."""
+
+    class Named(Counter, ABC):
+        @abstractmethod
+        def name(self): ...
+
+    with pytest.raises(TypeError, match="abstract"):
+        Named("m", "help", registry=registry)
+
+
+def test_classes_have_a_text():
+    """`__doc__` of each class says what it is for, also to who doesn't look at its bases."""
+    for cls in (Counter, Gauge, Summary, Histogram, Info, Enum):
+        assert cls.__doc__ == cls.__base__.__doc__ != ""
 
 
 def test_timer_is_made_by_time(registry):

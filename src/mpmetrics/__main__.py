@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from . import catalog, listening, reader, runner, store, storefile
 from ._native import LAYOUT, Store, StoreError, survive_truncation, truncated_pages
@@ -242,13 +243,21 @@ def _remove(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     for path in store.made_up_paths():
         try:
-            numbers = reader.open_read_only(path).statistics()
+            numbers = _numbers(path)
         except OSError as error:
             print(f"{shlex.quote(path)}  {error}")
             continue
         born = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(numbers["born"]))
         print(f"{shlex.quote(path)}  since {born}  {numbers['processes']} processes")
     return 0
+
+
+def _numbers(path: str) -> dict[str, Any]:
+    lost = truncated_pages()
+    numbers = reader.open_read_only(path).statistics()
+    if truncated_pages() != lost:
+        raise StoreError("it was truncated while it was read")
+    return numbers
 
 
 if __name__ == "__main__":

@@ -610,6 +610,9 @@ encode_exemplar = exemplars.encode
 
 # The classes that users see are made in C over these.
 _native.derive(sys.modules[__name__])
+for _base in (CounterBase, GaugeBase, SummaryBase, HistogramBase, InfoBase, EnumBase):
+    # help() looks at bases by itself; who reads `__doc__` doesn't.
+    getattr(_native, _base.__name__.removesuffix("Base")).__doc__ = _base.__doc__
 
 if not TYPE_CHECKING:
     __getattr__ = theirs.names_of("metrics")
