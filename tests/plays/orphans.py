@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 
 from mpmetrics import (
     CollectorRegistry,
@@ -55,17 +56,36 @@ def _start_another(other: Actor) -> None:
     other.do(call, "another", [], "inc")  # sweeps what only the dead had declared
 
 
-def counted(another_starts: bool, is_locked: bool = False) -> list[str]:
+def counted(another_starts: str, is_locked: bool = False) -> list[str]:
     """
     What an orphan shows that counts once its parent, who had counted, is dead.
 
-    Perhaps another process starts in between; perhaps that one has the lock meanwhile.
+    Another process may start before that, or while the orphan waits for the lock; or the lock is a
+    living process's until all has been counted.
     """
-    page, answer = os.pipe()
-    go, told = os.pipe()
     Counter("anything", "For this process to have a store.").inc()
     path = store.current().path
     assert path is not None
+    with Actor("fork") as holder, Actor("fork") as other:
+        holder.do(have, "Counter", "holders", ["holders", "h"])
+        tell, page = _orphan(path if is_locked else None)
+        if another_starts == "before":
+            _start_another(other)
+        if another_starts == "meanwhile":
+            with lock_of_the_newest(path, but=1):  # the holder's: the parent's is the newest
+                os.write(tell, b" ")
+                time.sleep(0.02)  # so that it waits, and not so long that it gives up
+            _start_another(other)
+        else:
+            os.write(tell, b" ")
+        with open(page, "rb") as said:
+            return said.read().decode().splitlines()
+
+
+def _orphan(locked: str | None) -> tuple[int, int]:
+    """Where to tell it to count, and where its page comes from; its parent is dead."""
+    page, answer = os.pipe()
+    go, told = os.pipe()
     parent = os.fork()
     if parent == 0:
         private = Private()
@@ -73,15 +93,10 @@ def counted(another_starts: bool, is_locked: bool = False) -> list[str]:
         if os.fork() == 0:
             os.close(told)
             os.read(go, 1)
-            with lock_of_the_newest(path) if is_locked else contextlib.nullcontext():
+            with lock_of_the_newest(locked) if locked else contextlib.nullcontext():
                 private.count("2")
             os.write(answer, "\n".join(private.page()).encode())
         os._exit(0)
     os.close(answer)
     os.waitpid(parent, 0)
-    with Actor("fork") as other:
-        if another_starts:
-            _start_another(other)
-        os.write(told, b" ")
-        with open(page, "rb") as said:
-            return said.read().decode().splitlines()
+    return told, page
