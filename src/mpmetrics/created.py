@@ -2,7 +2,8 @@
 
 The switch is a private variable there, so it is asked the public way: does a counter of its own
 show one? That costs some microseconds a scrape. Where such a counter would be a file, since
-PROMETHEUS_MULTIPROC_DIR is set, what counts is the last call of the two functions here.
+PROMETHEUS_MULTIPROC_DIR was set when prometheus_client was imported, what counts is the last call
+of the two functions here.
 """
 
 from __future__ import annotations
@@ -12,9 +13,7 @@ import os
 from collections.abc import Callable
 
 import prometheus_client
-from prometheus_client import Counter
-
-from . import multiprocdir
+from prometheus_client import Counter, values
 
 __all__ = ["disable_created_metrics", "enable_created_metrics", "is_enabled"]
 
@@ -45,8 +44,9 @@ def _probe() -> Counter:
 
 def is_enabled() -> bool:
     """Are `_created` series to be shown?"""
-    if multiprocdir.is_set():
-        # There a probe would be a file in the user's folder.
+    # Not the environment: it chose at the import, and may be another one now.
+    if values.ValueClass is not values.MutexValue:
+        # A probe would be a file in the user's folder, or an error where that is gone.
         if _said is not None:
             return _said
         disabled = os.environ.get("PROMETHEUS_DISABLE_CREATED_SERIES", "False")
