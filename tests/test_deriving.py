@@ -55,6 +55,34 @@ def test_class_between():
     assert "Derive lib.Last from Counter itself" in said
 
 
+def test_metaclass():
+    """A class with private methods keeps its own metaclass, which makes it once, as without us."""
+    alone, patched = (run(f"{PLAYS}:metaclass", which) for which in (False, True))
+
+    assert [["M", "M"], ["G", "H"], [True, False]] == alone
+    assert alone == patched
+
+
+def test_register():
+    """Counter to Enum refuse a class to be registered as one, and say so; a subclass takes it."""
+    refused, taken = run(f"{PLAYS}:register")
+
+    assert [
+        f"<class 'int'> can't be registered as a {name}: derive it"
+        for name in ("Counter", "Gauge", "Summary", "Histogram", "Info", "Enum")
+    ] == [line.partition(" from the class")[0] for line in refused]
+    assert [True, True] == taken
+
+
+def test_class_made_again_and_again():
+    """A class that a function makes at each call is named once in the log, two of them twice."""
+    lines = run(f"{PLAYS}:made_again")
+
+    assert [".<locals>.One", ".<locals>.Two", ".<locals>.Base"] == [
+        line.partition(" extends")[0].partition("make")[2] for line in lines
+    ]
+
+
 def test_files_of_the_multiprocess_mode(tmp_path):
     """In prometheus_client's multi-process mode such a class counts in files, and is shown.
 

@@ -12,10 +12,9 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import types
 from abc import ABCMeta
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import prometheus_client
 from prometheus_client import metrics as their_metrics
@@ -23,6 +22,8 @@ from prometheus_client import metrics as their_metrics
 from . import _native
 
 log = logging.getLogger("mpmetrics")
+
+_Class = TypeVar("_Class")
 
 # Taken now: `patch` puts ours in their place.
 _THEIRS = {
@@ -56,22 +57,24 @@ class MetricType(_TheirType):
     def __new__(
         metatype, name: str, bases: tuple[Any, ...], namespace: dict[str, Any], **kwargs: Any
     ) -> Any:
-        ours = [cls for base in bases for cls in base.__mro__ if cls in _theirs()]
-        hooks = _overridden(ours[0], bases, namespace) if ours else []
-        if not hooks:
-            return super().__new__(metatype, name, bases, namespace, **kwargs)
-        cls, what = f"{namespace.get('__module__')}.{name}", ours[0].__name__
-        if ours[0] not in bases:
-            between = next(base.__name__ for base in bases if isinstance(base, MetricType))
+        ours = next((cls for base in bases for cls in base.__mro__ if cls in _theirs()), None)
+        hooks = _overridden(ours, bases, namespace) if ours else []
+        if ours and hooks:
+            cls = f"{namespace.get('__module__')}.{namespace.get('__qualname__', name)}"
+            by = f"{ours.__name__} by {', '.join(hooks)}"
+            _refuse_class_between(cls, ours, by, bases)
+            _say(cls, by)
+            bases = tuple(_theirs().get(base, base) for base in bases)
+        return super().__new__(metatype, name, bases, namespace, **kwargs)
+
+    def register(cls, subclass: type[_Class]) -> type[_Class]:
+        """As an ABC's. Counter to Enum themselves refuse: C has made them, not ABCMeta."""
+        if cls in _theirs():
             raise TypeError(
-                f"{cls} extends prometheus_client's {what} by {', '.join(hooks)}, but the class "
-                f"between the two, {between}, counts for all processes.\n"
-                f"Derive {cls} from {what} itself, or leave the program as it is: "
-                "mpmetrics run --no-patch"
+                f"{subclass!r} can't be registered as a {cls.__name__}: derive it from the class,"
+                " or register it with a subclass of yours"
             )
-        _say(cls, f"{what} by {', '.join(hooks)}")
-        changed = tuple(_theirs().get(base, base) for base in bases)
-        return types.new_class(name, changed, kwargs, lambda body: body.update(namespace))
+        return super().register(subclass)
 
     def __instancecheck__(cls, instance: object) -> bool:
         theirs = _theirs().get(cls)
@@ -85,6 +88,18 @@ class MetricType(_TheirType):
         if theirs is None:
             return ABCMeta.__subclasscheck__(cls, subclass)
         return any(type.__subclasscheck__(each, subclass) for each in (cls, theirs))
+
+
+def _refuse_class_between(cls: str, ours: type, by: str, bases: Iterable[type]) -> None:
+    """Raises TypeError if the hooks come on top of a class that counts for all processes."""
+    between = next(base for base in bases if ours in base.__mro__)
+    if between is not ours:
+        raise TypeError(
+            f"{cls} extends prometheus_client's {by}, but the class between the two, "
+            f"{between.__name__}, counts for all processes.\n"
+            f"Derive {cls} from {ours.__name__} itself, or leave the program as it is: "
+            "mpmetrics run --no-patch"
+        )
 
 
 def _overridden(ours: type, bases: Iterable[type], namespace: dict[str, object]) -> list[str]:
@@ -103,14 +118,16 @@ def _overridden(ours: type, bases: Iterable[type], namespace: dict[str, object])
     return overridden
 
 
-names: list[str] = []  # of the classes that stay prometheus_client's in this process
+_said: set[str] = set()  # the classes that stay prometheus_client's in this process
 
 
 def _say(cls: str, what: str) -> None:
-    names.append(cls)
-    log.warning(
-        "%s extends prometheus_client's %s: its metrics count for one process only", cls, what
-    )
+    """One line, once: a function may make the same class at each call."""
+    if cls not in _said:
+        _said.add(cls)
+        log.warning(
+            "%s extends prometheus_client's %s: its metrics count for one process only", cls, what
+        )
 
 
 class _WrapperType(_TheirType):

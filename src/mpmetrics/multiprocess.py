@@ -50,7 +50,7 @@ class MultiProcessCollector(theirs.MultiProcessCollector):
         for metric in self._of_the_store():
             shown.add(metric.name)
             yield metric
-        if deriving.names and self._folder and os.path.isdir(self._folder):
+        if deriving._said and self._folder and os.path.isdir(self._folder):
             for metric in _Theirs(None, self._folder).collect():
                 if metric.name not in shown:
                     yield metric
