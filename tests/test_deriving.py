@@ -91,3 +91,24 @@ def test_files_of_the_multiprocess_mode(tmp_path):
         ["jobs_total 2.0", "sizes_count 1.0", "sizes_sum 5.0"],
         ["summary"],
     ] == run(f"{PLAYS}:in_files", str(tmp_path))
+
+
+def test_separate_exporter(tmp_path, store):
+    """A process that has no such class shows its files too: what the folder has, but for our names.
+
+    An earlier run's are among them, as in prometheus_client's mode, until somebody empties the
+    folder; mark_process_dead removes a dead process's live gauges, as there."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    more = {"store": store, "MPMETRICS_PERSIST": "1"}
+    old = run(f"{PLAYS}:earlier_run", str(folder))
+    before = run(f"{PLAYS}:exporter", str(folder), 0, **more)
+    run(f"{PLAYS}:worker", str(folder), **more)
+
+    assert ["jobs_total 7.0", "level 1.0", "old_total 7.0"] == before
+    assert [
+        "jobs_total 2.0",
+        "old_total 7.0",
+        "sizes_count 1.0",
+        "sizes_sum 5.0",
+    ] == run(f"{PLAYS}:exporter", str(folder), old, **more)

@@ -257,12 +257,16 @@ def made_again() -> list[str]:
 
 def in_files(folder: str) -> list[Any]:
     """A class that stays prometheus_client's, where that counts in files; and a metric of ours."""
+    _count_in_files(folder)
+    return [exporter(folder, 0), sorted(p.name.partition("_")[0] for p in Path(folder).iterdir())]
+
+
+def _count_in_files(folder: str) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     import mpmetrics
 
     mpmetrics.patch()
     import prometheus_client as client
-    from prometheus_client.multiprocess import MultiProcessCollector
 
     class Summary(client.Summary):
         def _child_samples(self) -> Any:
@@ -270,10 +274,36 @@ def in_files(folder: str) -> list[Any]:
 
     Summary("sizes", "h").observe(5)
     client.Counter("jobs", "h").inc(2)
+
+
+def worker(folder: str) -> None:
+    """The same in a process that ends."""
+    _count_in_files(folder)
+
+
+def earlier_run(folder: str) -> int:
+    """A process that has no mpmetrics; its number."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    import prometheus_client as client
+
+    client.Counter("old", "h").inc(7)
+    client.Counter("jobs", "h").inc(7)
+    client.Gauge("level", "h", multiprocess_mode="livesum").set(1)
+    return os.getpid()
+
+
+def exporter(folder: str, dead: int) -> list[str]:
+    """What MultiProcessCollector shows, once that process is said to be dead, if any is."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    import mpmetrics
+
+    mpmetrics.patch()
+    import prometheus_client as client
+    from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+    if dead:
+        mark_process_dead(dead)
     registry = client.CollectorRegistry()
     MultiProcessCollector(registry)
     page = client.generate_latest(registry).decode().splitlines()
-    return [
-        sorted(line for line in page if line[0] != "#" and "_created" not in line),
-        sorted(path.name.partition("_")[0] for path in Path(folder).iterdir()),
-    ]
+    return sorted(line for line in page if line[0] != "#" and "_created" not in line)
