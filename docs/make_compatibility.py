@@ -162,7 +162,10 @@ REMARKS: dict[str, tuple[str, str]] = {
         " prometheus_client's own metrics have in the folder; a missing folder is no error."
         " `name[]` finds what it shows.",
     ),
-    "multiprocess.MultiProcessCollector.collect": (BETTER, "From the store, and the folder if there is one."),
+    "multiprocess.MultiProcessCollector.collect": (
+        BETTER,
+        "From the store, and the folder if there is one.",
+    ),
     "multiprocess.mark_process_dead": (
         DIFFERENT,
         "Our metrics don't need it: the kernel tells who is dead. Of prometheus_client's own in the"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import prometheus_client
 from prometheus_client import Metric
 
-from . import identity, theirs
+from . import identity, names, theirs
 from .standins import Foreign, StandIn, TheirRegistry
 
 if TYPE_CHECKING:
@@ -85,15 +85,29 @@ class CollectorRegistry(prometheus_client.CollectorRegistry, metaclass=_Registry
 
 
 def _register(plainly: Callable[[Any], None], foreign: Foreign | None, collector: object) -> None:
-    """Registers as prometheus_client does; if the name is only a stand-in's, that one goes first.
+    """Registers as prometheus_client does; if a name is only a stand-in's, that one goes first.
 
     Else a family of another process would make an innocent declaration here fail."""
     try:
         plainly(collector)
     except ValueError:
-        if foreign is None or not foreign.withdraw():
+        if foreign is None:
             raise
-        plainly(collector)
+        with foreign.lock:  # a scrape that begins now waits, and sees the stand-in or the collector
+            if not _make_way(foreign, collector):
+                raise
+            plainly(collector)
+
+
+def _make_way(foreign: Foreign, collector: Any) -> bool:
+    """Takes the stand-ins away whose names the collector has; false if there were none."""
+    try:
+        describe = collector.describe
+    except AttributeError:  # what collect() gives isn't known before: all of them
+        return foreign.withdraw()
+    return foreign.step_aside(
+        name for metric in describe() for name in names.sample_names(metric.type, metric.name)
+    )
 
 
 def _unregister(plainly: Callable[[Any], None], foreign: Foreign | None, collector: object) -> None:
@@ -112,12 +126,12 @@ def _collect(plainly: Callable[[], Iterable[Metric]], foreign: Foreign | None) -
 def _restricted(
     plainly: Callable[[Iterable[str]], RestrictedRegistry],
     foreign: Foreign | None,
-    names: Iterable[str],
+    wanted: Iterable[str],
 ) -> RestrictedRegistry:
     """The same for some names: stand-ins carry them."""
     if foreign is not None:
         foreign.refresh()
-    return plainly(names)
+    return plainly(wanted)
 
 
 _foreign: weakref.WeakKeyDictionary[object, Foreign] = weakref.WeakKeyDictionary()
@@ -149,12 +163,11 @@ def foreign_of(registry: prometheus_client.CollectorRegistry) -> Foreign:
 
 
 def register(
-    registry: prometheus_client.CollectorRegistry, metric: Describing, names: Iterable[str]
+    registry: prometheus_client.CollectorRegistry, metric: Describing, taken: Iterable[str]
 ) -> None:
     """Adds a metric of this process; stand-ins of its names step aside.
 
     Raises ValueError ("Duplicated timeseries in CollectorRegistry: ...") if the names are taken."""
-    taken = tuple(names)
     if isinstance(registry, TheirRegistry):
         foreign_of(registry).step_aside(taken)
     registry.register(metric)

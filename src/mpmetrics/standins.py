@@ -10,7 +10,7 @@ import contextlib
 import functools
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import prometheus_client
@@ -98,7 +98,7 @@ class Foreign:
         """In a forked child nobody is at work here, whatever thread was in the parent."""
         # One scrape waits until another has made the stand-ins: else it would miss them, once.
         # Each registry has its own, since prometheus_client calls collectors inside its own lock.
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
 
     def show(self, stand_in: StandIn) -> Iterator[Metric]:
         """The stand-in's family, if it is still there."""
@@ -114,7 +114,7 @@ class Foreign:
         known = identity.known(registry) if registry is not None else None
         if joined is None or registry is None or known is None:
             return
-        with self._lock:
+        with self.lock:
             rows = catalog.of(joined).shown(known.name)
             local = known.declared(registry)
             state = (joined.identity, joined.declarations, len(local))
@@ -130,30 +130,28 @@ class Foreign:
                     self._add(registry, _stand_in(self, joined, row))
             self._seen = state
 
-    def step_aside(self, names: Iterable[str]) -> None:
-        """This process declares these names itself now."""
-        registry = self._registry()
+    def step_aside(self, names: Iterable[str]) -> bool:
+        """This process declares these names itself now; false if no stand-in has one of them."""
         taken = set(names)
-        with self._lock:
-            for name, stand_in in list(self._stand_ins.items()):
-                if registry is not None and not taken.isdisjoint(stand_in.row.sample_names):
-                    self._drop(registry, name)
-                    self._seen = None  # if the declaration fails, it is shown again
+        return self._drop_if(lambda row: not taken.isdisjoint(row.sample_names))
 
     def withdraw(self) -> bool:
         """Takes all stand-ins away until the next refresh; false if there were none."""
+        return self._drop_if(lambda row: True)
+
+    def _drop_if(self, is_to_go: Callable[[catalog.Row], bool]) -> bool:
         registry = self._registry()
-        with self._lock:
-            names = list(self._stand_ins)
-            for name in names:
+        with self.lock:
+            going = [name for name, each in list(self._stand_ins.items()) if is_to_go(each.row)]
+            for name in going:
                 if registry is not None:
                     self._drop(registry, name)
-            self._seen = None
-        return bool(names)
+                self._seen = None  # if the declaration fails, it is shown again
+        return bool(going)
 
     def lose(self, stand_in: StandIn) -> None:
         """Somebody took it out of the registry; the next refresh puts another there."""
-        with self._lock:
+        with self.lock:
             if self._stand_ins.get(stand_in.row.name) is stand_in:
                 del self._stand_ins[stand_in.row.name]
                 self._seen = None
