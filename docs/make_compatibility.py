@@ -57,10 +57,9 @@ REMARKS: dict[str, tuple[str, str]] = {
     "start_wsgi_server": (BETTER, "Shows all processes; `path=` serves that path alone."),
     "disable_created_metrics": (
         BETTER,
-        "Of this process, as ever. Where PROMETHEUS_MULTIPROC_DIR was set when prometheus_client was"
-        " imported, only calls of this function count, which is theirs while `patch()` is in force,"
-        " and PROMETHEUS_DISABLE_CREATED_SERIES: there a call of theirs before leaves no public"
-        " trace.",
+        "Of this process, as ever. Where PROMETHEUS_MULTIPROC_DIR was set when prometheus_client"
+        " was imported, what counts is PROMETHEUS_DISABLE_CREATED_SERIES and calls of this function,"
+        " which theirs is while `patch()` is in force: a call of theirs before that can't be seen.",
     ),
     "enable_created_metrics": (BETTER, "The same."),
     # ---- the metric classes

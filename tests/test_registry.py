@@ -344,7 +344,7 @@ class Described:
 def test_second_declaration_hides_nothing(declare, library):
     """A name that is declared twice is an error, and no other process's family leaves the page.
 
-    Not even that of a scrape that has looked for them already: prometheus_client's own `collect`."""
+    Not even that of a scrape that has looked for them already, as prometheus_client's `collect`."""
     name = f"test_registry_second_{declare}_{library.__name__}"
     other = mpmetrics.CollectorRegistry(name=name)
     theirs = Gauge("theirs", "h", registry=other)
@@ -352,11 +352,12 @@ def test_second_declaration_hides_nothing(declare, library):
     mpmetrics.identity.give_name(registry, name)
     Counter("mine", "h", registry=registry)
     mpmetrics.generate_latest(registry)
+    again = {
+        "metric": lambda: Counter("mine", "h", registry=registry),
+        "collector": lambda: registry.register(Described("mine", "counter")),
+    }
     with pytest.raises(ValueError):
-        if declare == "metric":
-            Counter("mine", "h", registry=registry)
-        else:
-            registry.register(Described("mine", "counter"))
+        again[declare]()
 
     shown = prometheus_client.CollectorRegistry.collect(registry)
     assert ["mine", "theirs"] == [metric.name for metric in shown]
