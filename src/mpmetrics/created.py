@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
 
-import prometheus_client
-from prometheus_client import Counter, values
+from prometheus_client import values
+
+from . import originals
 
 __all__ = ["disable_created_metrics", "enable_created_metrics", "is_enabled"]
 
-# Taken now: `patch` puts ours in their place.
-_their_disable: Callable[[], None] = prometheus_client.disable_created_metrics
-_their_enable: Callable[[], None] = prometheus_client.enable_created_metrics
 _said: bool | None = None  # by the program, last
 
 
@@ -27,19 +24,19 @@ def disable_created_metrics() -> None:
     """Show no `_created` series from the next scrape on, of this process."""
     global _said
     _said = False
-    _their_disable()
+    originals.disable_created_metrics()
 
 
 def enable_created_metrics() -> None:
     """Show the `_created` series of counters, histograms and summaries again."""
     global _said
     _said = True
-    _their_enable()
+    originals.enable_created_metrics()
 
 
 @functools.cache
-def _probe() -> Counter:
-    return Counter("mpmetrics_probe", "Is _created shown?", registry=None)
+def _probe() -> originals.Counter:
+    return originals.Counter("mpmetrics_probe", "Is _created shown?", registry=None)
 
 
 def is_enabled() -> bool:

@@ -7,22 +7,17 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import prometheus_client
-from prometheus_client import Metric, multiprocess as theirs
+from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
-from . import catalog, functions, multiprocdir, store
+from . import catalog, functions, multiprocdir, originals, store
 from .merging import added_up, groups
 from .samples import FamilyMetric, Restricted
 
 __all__ = ["MultiProcessCollector", "mark_process_dead"]
 
 
-# Taken now: `patch` puts ours in their place.
-_Theirs: Any = theirs.MultiProcessCollector
-_their_mark_process_dead: Callable[[int, str], None] = theirs.mark_process_dead
-
-
-class MultiProcessCollector(theirs.MultiProcessCollector):
+class MultiProcessCollector(originals.MultiProcessCollector):
     """
     Every family of the store, of all registries and processes; registered in `registry`, if given.
 
@@ -56,7 +51,8 @@ class MultiProcessCollector(theirs.MultiProcessCollector):
         if self._folder and os.path.isdir(self._folder):
             # Also what an earlier run has left, as prometheus_client does: nothing in a file says
             # which run wrote it.
-            for metric in _Theirs(None, self._folder).collect():
+            files: Any = originals.MultiProcessCollector
+            for metric in files(None, self._folder).collect():
                 if metric.name not in shown:
                     yield metric
 
@@ -103,12 +99,12 @@ class _Part:
         names: Iterable[str],
     ) -> None:
         wanted = frozenset(names)
-        self._theirs = restricted(wanted)
+        self._of_others = restricted(wanted)
         self._ours = Restricted(collector, wanted)
 
     def collect(self) -> Iterator[Metric]:
         seen = set()
-        for metric in self._theirs.collect():
+        for metric in self._of_others.collect():
             seen.add(metric.name)
             yield metric
         yield from (metric for metric in self._ours.collect() if metric.name not in seen)
@@ -122,4 +118,4 @@ def mark_process_dead(pid: int, path: str | None = None) -> None:
     """
     folder = path or multiprocdir.folder()
     if folder and os.path.isdir(folder):
-        _their_mark_process_dead(pid, folder)
+        originals.mark_process_dead(pid, folder)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import prometheus_client
 from prometheus_client import Metric
 
-from . import identity, names, theirs
-from .standins import Foreign, StandIn, TheirRegistry
+from . import identity, names, originals, theirs
+from .standins import Foreign, StandIn
 
 if TYPE_CHECKING:
     from prometheus_client.registry import RestrictedRegistry
@@ -29,20 +29,20 @@ class Describing(Protocol):
     def collect(self) -> Iterable[Metric]: ...
 
 
-class _RegistryType(type(TheirRegistry)):  # type: ignore[misc]
+class _RegistryType(type(originals.CollectorRegistry)):  # type: ignore[misc]
     """To isinstance() and issubclass() prometheus_client's registries, such as REGISTRY, are ours:
     a program under `patch` asks for the class that stands in the place of theirs."""
 
     def __instancecheck__(cls, instance: object) -> bool:
-        asked = TheirRegistry if cls is CollectorRegistry else cls
+        asked = originals.CollectorRegistry if cls is CollectorRegistry else cls
         return type.__instancecheck__(asked, instance)
 
     def __subclasscheck__(cls, subclass: type) -> bool:
-        asked = TheirRegistry if cls is CollectorRegistry else cls
+        asked = originals.CollectorRegistry if cls is CollectorRegistry else cls
         return type.__subclasscheck__(asked, subclass)
 
 
-class CollectorRegistry(prometheus_client.CollectorRegistry, metaclass=_RegistryType):
+class CollectorRegistry(originals.CollectorRegistry, metaclass=_RegistryType):
     """
     prometheus_client's registry, with a name that other processes know it by.
 
@@ -168,7 +168,7 @@ def register(
     """Adds a metric of this process; stand-ins of its names step aside.
 
     Raises ValueError ("Duplicated timeseries in CollectorRegistry: ...") if the names are taken."""
-    if isinstance(registry, TheirRegistry):
+    if isinstance(registry, originals.CollectorRegistry):
         foreign_of(registry).step_aside(taken)
     registry.register(metric)
 

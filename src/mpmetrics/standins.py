@@ -17,11 +17,8 @@ import prometheus_client
 from prometheus_client import Metric
 from prometheus_client.samples import Sample
 
-from . import _native, catalog, identity, references, store
+from . import _native, catalog, identity, originals, references, store
 from .samples import FamilyMetric
-
-# Taken now: `patch` puts ours in its place, and older registries are of theirs.
-TheirRegistry = prometheus_client.CollectorRegistry
 
 
 class StandIn:
@@ -160,7 +157,7 @@ class Foreign:
 
     def _add(self, registry: prometheus_client.CollectorRegistry, stand_in: StandIn) -> None:
         try:
-            TheirRegistry.register(registry, stand_in)
+            originals.CollectorRegistry.register(registry, stand_in)
         except ValueError:  # a collector that isn't ours has the name: never two of one name
             self.left_out += 1
         else:
@@ -171,4 +168,4 @@ class Foreign:
         if stand_in is None:  # what a signal handler or __del__ called was faster
             return
         with contextlib.suppress(KeyError):  # somebody emptied the registry
-            TheirRegistry.unregister(registry, stand_in)
+            originals.CollectorRegistry.unregister(registry, stand_in)
