@@ -16,6 +16,7 @@ from prometheus_client import (
     Info as Info,
     Summary as Summary,
     generate_latest as generate_latest,
+    start_http_server as start_http_server,
 )
 from prometheus_client.metrics import MetricWrapperBase as MetricWrapperBase
 from prometheus_client.multiprocess import MultiProcessCollector as MultiProcessCollector
@@ -41,4 +42,5 @@ __all__ = [  # what `patch` replaces and we need
     "generate_latest",
     "generate_openmetrics",
     "mark_process_dead",
+    "start_http_server",
 ]
