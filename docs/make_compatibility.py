@@ -58,7 +58,7 @@ REMARKS: dict[str, tuple[str, str]] = {
     "disable_created_metrics": (
         BETTER,
         "Of this process, as ever. Where PROMETHEUS_MULTIPROC_DIR was set when prometheus_client"
-        " was imported, what counts is PROMETHEUS_DISABLE_CREATED_SERIES and calls of this function,"
+        " was imported, PROMETHEUS_DISABLE_CREATED_SERIES and calls of this function count,"
         " which theirs is while `patch()` is in force: a call of theirs before that can't be seen.",
     ),
     "enable_created_metrics": (BETTER, "The same."),

@@ -444,6 +444,16 @@ def test_every_registry_is_an_instance():
 # ---- registering ---------------------------------------------------------------------------------
 
 
+def test_both_kinds_of_registries_have_the_same_methods():
+    """What our class overrides, REGISTRY has on the object itself, and nothing else."""
+    ours, theirs = (
+        {name for name in vars(each) if not name.startswith("_")}
+        for each in (mpmetrics.CollectorRegistry, mpmetrics.REGISTRY)
+    )
+
+    assert ours == theirs
+
+
 def test_unregister_and_declare_anew():
     """After unregister the metric is shown no more; declared anew it starts at zero."""
     registry = mpmetrics.CollectorRegistry()

@@ -134,6 +134,14 @@ def _restricted(
     return plainly(wanted)
 
 
+# What our class overrides; a registry of prometheus_client's class gets them as well.
+_METHODS: dict[str, Callable[..., Any]] = {
+    "register": _register,
+    "unregister": _unregister,
+    "collect": _collect,
+    "restricted_registry": _restricted,
+}
+
 _foreign: weakref.WeakKeyDictionary[object, Foreign] = weakref.WeakKeyDictionary()
 
 
@@ -152,13 +160,9 @@ def foreign_of(registry: prometheus_client.CollectorRegistry) -> Foreign:
         foreign = _foreign[registry] = Foreign(registry)
         if CollectorRegistry not in type(registry).__mro__:  # isinstance() says yes to theirs
             # On the object itself: REGISTRY can't be made one of another class.
-            whole: Any = registry
-            whole.register = functools.partial(_register, registry.register, foreign)
-            whole.unregister = functools.partial(_unregister, registry.unregister, foreign)
-            whole.collect = functools.partial(_collect, registry.collect, foreign)
-            whole.restricted_registry = functools.partial(
-                _restricted, registry.restricted_registry, foreign
-            )
+            for name, ours in _METHODS.items():
+                plainly = getattr(registry, name)
+                setattr(registry, name, functools.partial(ours, plainly, foreign))
     return foreign
 
 
