@@ -64,7 +64,7 @@ class MetricType(_OriginalType):
         """As an ABC's. Counter to Enum themselves refuse: C has made them, not ABCMeta."""
         if cls in _originals():
             raise TypeError(
-                f"{subclass!r} can't be registered as a {cls.__name__}: derive it from the class,"
+                f"{subclass!r} can't be registered as a subclass of {cls.__name__}: derive it,"
                 " or register it with a subclass of yours"
             )
         return super().register(subclass)
