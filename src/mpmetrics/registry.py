@@ -90,22 +90,23 @@ def _register(plainly: Callable[[Any], None], foreign: Foreign | None, collector
     Else a family of another process would make an innocent declaration here fail."""
     try:
         plainly(collector)
+        return
     except ValueError:
         if foreign is None:
             raise
-        with foreign.lock:  # a scrape that begins now waits, and sees the stand-in or the collector
-            if not _make_way(foreign, collector):
-                raise
-            plainly(collector)
+    with foreign.lock:  # a scrape that begins now waits, and sees the stand-in or the collector
+        _make_way(foreign, collector)
+        plainly(collector)  # also if there was none to go: another thread may have taken it away
 
 
-def _make_way(foreign: Foreign, collector: Any) -> bool:
-    """Takes the stand-ins away whose names the collector has; false if there were none."""
+def _make_way(foreign: Foreign, collector: Any) -> None:
+    """Takes the stand-ins away whose names the collector has."""
     try:
         describe = collector.describe
     except AttributeError:  # what collect() gives isn't known before: all of them
-        return foreign.withdraw()
-    return foreign.step_aside(
+        foreign.withdraw()
+        return
+    foreign.step_aside(
         name for metric in describe() for name in names.sample_names(metric.type, metric.name)
     )
 

@@ -127,24 +127,22 @@ class Foreign:
                     self._add(registry, _stand_in(self, joined, row))
             self._seen = state
 
-    def step_aside(self, names: Iterable[str]) -> bool:
-        """This process declares these names itself now; false if no stand-in has one of them."""
+    def step_aside(self, names: Iterable[str]) -> None:
+        """This process declares these names itself now."""
         taken = set(names)
-        return self._drop_if(lambda row: not taken.isdisjoint(row.sample_names))
+        self._drop_if(lambda row: not taken.isdisjoint(row.sample_names))
 
-    def withdraw(self) -> bool:
-        """Takes all stand-ins away until the next refresh; false if there were none."""
-        return self._drop_if(lambda row: True)
+    def withdraw(self) -> None:
+        """Takes all stand-ins away until the next refresh."""
+        self._drop_if(lambda row: True)
 
-    def _drop_if(self, is_to_go: Callable[[catalog.Row], bool]) -> bool:
+    def _drop_if(self, is_to_go: Callable[[catalog.Row], bool]) -> None:
         registry = self._registry()
         with self.lock:
-            going = [name for name, each in list(self._stand_ins.items()) if is_to_go(each.row)]
-            for name in going:
-                if registry is not None:
+            for name, stand_in in list(self._stand_ins.items()):
+                if registry is not None and is_to_go(stand_in.row):
                     self._drop(registry, name)
-                self._seen = None  # if the declaration fails, it is shown again
-        return bool(going)
+                    self._seen = None  # if the declaration fails, it is shown again
 
     def lose(self, stand_in: StandIn) -> None:
         """Somebody took it out of the registry; the next refresh puts another there."""
