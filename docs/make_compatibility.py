@@ -57,7 +57,9 @@ REMARKS: dict[str, tuple[str, str]] = {
     "start_wsgi_server": (BETTER, "Shows all processes; `path=` serves that path alone."),
     "disable_created_metrics": (
         BETTER,
-        "Of this process, as ever; also while PROMETHEUS_MULTIPROC_DIR is set.",
+        "Of this process, as ever. Where PROMETHEUS_MULTIPROC_DIR was set when prometheus_client"
+        " was imported, PROMETHEUS_DISABLE_CREATED_SERIES and calls of this function count,"
+        " which theirs is while `patch()` is in force: a call of theirs before that can't be seen.",
     ),
     "enable_created_metrics": (BETTER, "The same."),
     # ---- the metric classes
@@ -155,13 +157,18 @@ REMARKS: dict[str, tuple[str, str]] = {
     "multiprocess.MultiProcessCollector": (
         DIFFERENT,
         "Shows every family of the store, of all registries, those of one name and type added up,"
-        " gauges by their modes. There is no folder: `path` is ignored, and a missing one no error."
+        " gauges by their modes. Beside them, under names that the store hasn't, what"
+        " prometheus_client's own metrics have in the folder; a missing folder is no error."
         " `name[]` finds what it shows.",
     ),
-    "multiprocess.MultiProcessCollector.collect": (BETTER, "From the store."),
+    "multiprocess.MultiProcessCollector.collect": (
+        BETTER,
+        "From the store, and the folder if there is one.",
+    ),
     "multiprocess.mark_process_dead": (
         DIFFERENT,
-        "Does nothing: the kernel tells who is dead. No error where there is no folder.",
+        "Our metrics don't need it: the kernel tells who is dead. Of prometheus_client's own in the"
+        " folder it removes the live gauges, as ever. No error where there is no folder.",
     ),
 }
 

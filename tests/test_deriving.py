@@ -55,6 +55,34 @@ def test_class_between():
     assert "Derive lib.Last from Counter itself" in said
 
 
+def test_metaclass():
+    """A class with private methods keeps its own metaclass, which makes it once, as without us."""
+    alone, patched = (run(f"{PLAYS}:metaclass", which) for which in (False, True))
+
+    assert [["M", "M"], ["G", "H"], [True, False]] == alone
+    assert alone == patched
+
+
+def test_register():
+    """Counter to Enum refuse a class to be registered as one, and say so; a subclass takes it."""
+    refused, taken = run(f"{PLAYS}:register")
+
+    assert [
+        f"<class 'int'> can't be registered as a subclass of {name}"
+        for name in ("Counter", "Gauge", "Summary", "Histogram", "Info", "Enum")
+    ] == [line.partition(": ")[0] for line in refused]
+    assert [True, True] == taken
+
+
+def test_class_made_again_and_again():
+    """A class that a function makes at each call is named once in the log, two of them twice."""
+    lines = run(f"{PLAYS}:made_again")
+
+    assert [".<locals>.One", ".<locals>.Two", ".<locals>.Base"] == [
+        line.partition(" extends")[0].partition("make")[2] for line in lines
+    ]
+
+
 def test_files_of_the_multiprocess_mode(tmp_path):
     """In prometheus_client's multi-process mode such a class counts in files, and is shown.
 
@@ -63,3 +91,24 @@ def test_files_of_the_multiprocess_mode(tmp_path):
         ["jobs_total 2.0", "sizes_count 1.0", "sizes_sum 5.0"],
         ["summary"],
     ] == run(f"{PLAYS}:in_files", str(tmp_path))
+
+
+def test_separate_exporter(tmp_path, store):
+    """A process that has no such class shows its files too: what the folder has, but for our names.
+
+    An earlier run's are among them, as in prometheus_client's mode, until somebody empties the
+    folder; mark_process_dead removes a dead process's live gauges, as there."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    more = {"store": store, "MPMETRICS_PERSIST": "1"}
+    old = run(f"{PLAYS}:earlier_run", str(folder))
+    before = run(f"{PLAYS}:exporter", str(folder), 0, **more)
+    run(f"{PLAYS}:worker", str(folder), **more)
+
+    assert ["jobs_total 7.0", "level 1.0", "old_total 7.0"] == before
+    assert [
+        "jobs_total 2.0",
+        "old_total 7.0",
+        "sizes_count 1.0",
+        "sizes_sum 5.0",
+    ] == run(f"{PLAYS}:exporter", str(folder), old, **more)

@@ -37,6 +37,11 @@ def test_metrics_stay_ours():
     assert [2.0, 3.0] == run(f"{PLAYS}:made_while_patched")
 
 
+def test_server_of_the_patched_name():
+    """start_http_server serves under the patch, by prometheus_client's name and by ours."""
+    assert [["served_total 1.0"]] * 3 == run(f"{PLAYS}:served")
+
+
 # ---- too late ------------------------------------------------------------------------------------
 
 

@@ -326,6 +326,74 @@ def test_scrapes_at_once(run):
     assert ["90", "True"] == printed
 
 
+class Described:
+    """A collector of a program's own, of one family."""
+
+    def __init__(self, name, type_="gauge"):
+        self.families = [prometheus_client.Metric(name, "h", type_)]
+
+    def describe(self):
+        return self.families
+
+    def collect(self):
+        return self.families
+
+
+@pytest.mark.parametrize("declare", ["metric", "collector"])
+@pytest.mark.parametrize("library", [mpmetrics, prometheus_client])
+def test_second_declaration_hides_nothing(declare, library):
+    """A name that is declared twice is an error, and no other process's family leaves the page.
+
+    Not even that of a scrape that has looked for them already, as prometheus_client's `collect`."""
+    name = f"test_registry_second_{declare}_{library.__name__}"
+    other = mpmetrics.CollectorRegistry(name=name)
+    theirs = Gauge("theirs", "h", registry=other)
+    registry = library.CollectorRegistry()
+    mpmetrics.identity.give_name(registry, name)
+    Counter("mine", "h", registry=registry)
+    mpmetrics.generate_latest(registry)
+    again = {
+        "metric": lambda: Counter("mine", "h", registry=registry),
+        "collector": lambda: registry.register(Described("mine", "counter")),
+    }
+    with pytest.raises(ValueError):
+        again[declare]()
+
+    shown = prometheus_client.CollectorRegistry.collect(registry)
+    assert ["mine", "theirs"] == [metric.name for metric in shown]
+    assert theirs.collect()[0].name == "theirs"
+
+
+@pytest.mark.parametrize("type_", ["gauge", "unknown", "gaugehistogram"])
+def test_collector_takes_its_names_alone(type_):
+    """A collector that another process's family is in the way of takes its place, and no other's.
+
+    One that doesn't describe itself takes all away, until the next scrape."""
+    other = mpmetrics.CollectorRegistry(name=f"test_registry_takes_{type_}")
+    kept = [Gauge(name, "h", registry=other) for name in ("a", "b", "c")]
+    registry = mpmetrics.CollectorRegistry(name=f"test_registry_takes_{type_}", auto_describe=True)
+    mpmetrics.generate_latest(registry)
+
+    def names():
+        shown = prometheus_client.CollectorRegistry.collect(registry)
+        return sorted(metric.name for metric in shown)
+
+    seen = [names()]
+    mine = Described("b", type_)
+    registry.register(mine)
+    seen.append(names())
+
+    class Undescribed:
+        def collect(self):
+            return Described("c").collect()
+
+    registry.register(Undescribed())
+    seen.append(names())
+    registry.collect().send(None)
+    assert [["a", "b", "c"], ["a", "b", "c"], ["b", "c"], ["a", "b", "c"]] == [*seen, names()]
+    assert len(kept) == 3
+
+
 def test_fork_during_a_scrape(run):
     """A child forked while another thread was at the stand-ins isn't kept waiting."""
     printed = run("""
@@ -336,7 +404,7 @@ def test_fork_during_a_scrape(run):
         inside, done = threading.Event(), threading.Event()
         foreign = mpmetrics.registry.foreign_of(read)
         def hold():
-            with foreign._lock:
+            with foreign.lock:
                 inside.set()
                 done.wait()
         thread = threading.Thread(target=hold)
@@ -374,6 +442,16 @@ def test_every_registry_is_an_instance():
 
 
 # ---- registering ---------------------------------------------------------------------------------
+
+
+def test_both_kinds_of_registries_have_the_same_methods():
+    """What our class overrides, REGISTRY has on the object itself, and nothing else."""
+    ours, theirs = (
+        {name for name in vars(each) if not name.startswith("_")}
+        for each in (mpmetrics.CollectorRegistry, mpmetrics.REGISTRY)
+    )
+
+    assert ours == theirs
 
 
 def test_unregister_and_declare_anew():

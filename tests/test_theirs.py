@@ -148,7 +148,8 @@ with mpmetrics.patch() as patch:
     Counter("x", "h").inc()
 patch.undo()
 store = mpmetrics.Store("/not/there", persist=True)
-assert store.path == "/not/there" and store.statistics().series == 0
+assert store.path == "/not/there" and store.statistics() == mpmetrics.StoreStatistics()
+assert store.statistics().growth_refused is False and store.statistics().series == 0
 assert issubclass(mpmetrics.StoreLayoutError, mpmetrics.StoreError)
 for make in (mpmetrics.make_wsgi_app, mpmetrics.make_asgi_app):
     assert callable(make(path="/metrics")) and callable(make(REGISTRY, True))
@@ -182,3 +183,33 @@ def test_elsewhere(tmp_path):
         ended.stderr
     )
     assert 1 == ended.stderr.count("shared memory needs Linux")
+
+
+COMMAND = """
+import runpy, sys
+# Python's own modules, and prometheus_client's, are of this machine.
+import prometheus_client.multiprocess, prometheus_client.openmetrics.parser
+sys.platform = "darwin"
+sys.modules["grp"] = sys.modules["pwd"] = None  # Windows has none
+runpy.run_module("mpmetrics", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("words", [["--version"], ["run", "--", "true"], []])
+def test_command_elsewhere(words):
+    """Where there is no core the command line says so, does nothing, and ends with status 1."""
+    ended = subprocess.run(
+        [sys.executable, "-c", COMMAND, *words],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
+
+    said = ended.stderr.splitlines()
+    assert (1, "", "mpmetrics: shared memory needs Linux") == (
+        ended.returncode,
+        ended.stdout,
+        said[-1],
+    )
+    assert said[:-1] == [line for line in said if "here mpmetrics is prometheus_client" in line]

@@ -9,6 +9,7 @@ General layout:
   catalog, standins               what others declared
   exposition, negotiation, endpoints    a scrape, from the Accept header to the bytes
   patching, deriving, multiprocess, merging    programs written for prometheus_client
+  originals                             its own objects, whatever was patched
   theirs, core, asgi, parser, ...       its modules' names, for changing only the import
   sharedport, listening           one of several processes serves
 """
@@ -33,6 +34,9 @@ from prometheus_client import (
     write_to_textfile as write_to_textfile,
 )
 
+from . import originals as originals  # first: before anything can be patched
+
+# isort: split
 from .created import (
     disable_created_metrics as disable_created_metrics,
     enable_created_metrics as enable_created_metrics,

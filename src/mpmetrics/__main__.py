@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform != "linux":
+    sys.exit("mpmetrics: shared memory needs Linux")
+
 import argparse
 import contextlib
 import errno
@@ -10,7 +15,6 @@ import os
 import pwd
 import shlex
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any

@@ -2,25 +2,21 @@
 
 The switch is a private variable there, so it is asked the public way: does a counter of its own
 show one? That costs some microseconds a scrape. Where such a counter would be a file, since
-PROMETHEUS_MULTIPROC_DIR is set, what counts is the last call of the two functions here.
+PROMETHEUS_MULTIPROC_DIR was set when prometheus_client was imported, what counts is the last call
+of the two functions here.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
 
-import prometheus_client
-from prometheus_client import Counter
+from prometheus_client import values
 
-from . import multiprocdir
+from . import originals
 
 __all__ = ["disable_created_metrics", "enable_created_metrics", "is_enabled"]
 
-# Taken now: `patch` puts ours in their place.
-_their_disable: Callable[[], None] = prometheus_client.disable_created_metrics
-_their_enable: Callable[[], None] = prometheus_client.enable_created_metrics
 _said: bool | None = None  # by the program, last
 
 
@@ -28,25 +24,26 @@ def disable_created_metrics() -> None:
     """Show no `_created` series from the next scrape on, of this process."""
     global _said
     _said = False
-    _their_disable()
+    originals.disable_created_metrics()
 
 
 def enable_created_metrics() -> None:
     """Show the `_created` series of counters, histograms and summaries again."""
     global _said
     _said = True
-    _their_enable()
+    originals.enable_created_metrics()
 
 
 @functools.cache
-def _probe() -> Counter:
-    return Counter("mpmetrics_probe", "Is _created shown?", registry=None)
+def _probe() -> originals.Counter:
+    return originals.Counter("mpmetrics_probe", "Is _created shown?", registry=None)
 
 
 def is_enabled() -> bool:
     """Are `_created` series to be shown?"""
-    if multiprocdir.is_set():
-        # There a probe would be a file in the user's folder.
+    # Not the environment: it chose at the import, and may be another one now.
+    if values.ValueClass is not values.MutexValue:
+        # A probe would be a file in the user's folder, or an error where that is gone.
         if _said is not None:
             return _said
         disabled = os.environ.get("PROMETHEUS_DISABLE_CREATED_SERIES", "False")

@@ -12,40 +12,34 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import types
 from abc import ABCMeta
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import prometheus_client
-from prometheus_client import metrics as their_metrics
 
-from . import _native
+from . import _native, originals
 
 log = logging.getLogger("mpmetrics")
 
-# Taken now: `patch` puts ours in their place.
-_THEIRS = {
-    name: getattr(prometheus_client, name)
-    for name in ("Counter", "Gauge", "Summary", "Histogram", "Info", "Enum")
-}
-_TheirBase = their_metrics.MetricWrapperBase
+_Class = TypeVar("_Class")
 
 # What prometheus_client's classes are made by. Ours must derive from it: else a class of a metric
 # and of something else (an ABC, a Protocol) would be refused that prometheus_client's would allow.
 if TYPE_CHECKING:
-    _TheirType = ABCMeta
+    _OriginalType = ABCMeta
 else:
-    _TheirType = type(_TheirBase)
+    _OriginalType = type(originals.MetricWrapperBase)
 
 
 @functools.cache
-def _theirs() -> dict[type, Any]:
+def _originals() -> dict[type, Any]:
     """Each class of ours, and prometheus_client's of that name."""
-    return {getattr(_native, name): theirs for name, theirs in _THEIRS.items()}
+    names = ("Counter", "Gauge", "Summary", "Histogram", "Info", "Enum")
+    return {getattr(_native, name): getattr(originals, name) for name in names}
 
 
-class MetricType(_TheirType):
+class MetricType(_OriginalType):
     """
     What Counter to Enum are instances of; the extension gives it to them.
 
@@ -56,42 +50,56 @@ class MetricType(_TheirType):
     def __new__(
         metatype, name: str, bases: tuple[Any, ...], namespace: dict[str, Any], **kwargs: Any
     ) -> Any:
-        ours = [cls for base in bases for cls in base.__mro__ if cls in _theirs()]
-        hooks = _overridden(ours[0], bases, namespace) if ours else []
-        if not hooks:
-            return super().__new__(metatype, name, bases, namespace, **kwargs)
-        cls, what = f"{namespace.get('__module__')}.{name}", ours[0].__name__
-        if ours[0] not in bases:
-            between = next(base.__name__ for base in bases if isinstance(base, MetricType))
+        ours = next((cls for base in bases for cls in base.__mro__ if cls in _originals()), None)
+        hooks = _overridden(ours, bases, namespace) if ours else []
+        if ours and hooks:
+            cls = f"{namespace.get('__module__')}.{namespace.get('__qualname__', name)}"
+            by = f"{ours.__name__} by {', '.join(hooks)}"
+            _refuse_class_between(cls, ours, by, bases)
+            _say(cls, by)
+            bases = tuple(_originals().get(base, base) for base in bases)
+        return super().__new__(metatype, name, bases, namespace, **kwargs)
+
+    def register(cls, subclass: type[_Class]) -> type[_Class]:
+        """As an ABC's. Counter to Enum themselves refuse: C has made them, not ABCMeta."""
+        if cls in _originals():
             raise TypeError(
-                f"{cls} extends prometheus_client's {what} by {', '.join(hooks)}, but the class "
-                f"between the two, {between}, counts for all processes.\n"
-                f"Derive {cls} from {what} itself, or leave the program as it is: "
-                "mpmetrics run --no-patch"
+                f"{subclass!r} can't be registered as a subclass of {cls.__name__}: derive it,"
+                " or register it with a subclass of yours"
             )
-        _say(cls, f"{what} by {', '.join(hooks)}")
-        changed = tuple(_theirs().get(base, base) for base in bases)
-        return types.new_class(name, changed, kwargs, lambda body: body.update(namespace))
+        return super().register(subclass)
 
     def __instancecheck__(cls, instance: object) -> bool:
-        theirs = _theirs().get(cls)
-        if theirs is None:
+        original = _originals().get(cls)
+        if original is None:
             # Not that of typing.Protocol, which asks for what only its own classes have.
             return ABCMeta.__instancecheck__(cls, instance)
-        return any(type.__instancecheck__(each, instance) for each in (cls, theirs))
+        return any(type.__instancecheck__(each, instance) for each in (cls, original))
 
     def __subclasscheck__(cls, subclass: type) -> bool:
-        theirs = _theirs().get(cls)
-        if theirs is None:
+        original = _originals().get(cls)
+        if original is None:
             return ABCMeta.__subclasscheck__(cls, subclass)
-        return any(type.__subclasscheck__(each, subclass) for each in (cls, theirs))
+        return any(type.__subclasscheck__(each, subclass) for each in (cls, original))
+
+
+def _refuse_class_between(cls: str, ours: type, by: str, bases: Iterable[type]) -> None:
+    """Raises TypeError if the hooks come on top of a class that counts for all processes."""
+    between = next(base for base in bases if ours in base.__mro__)
+    if between is not ours:
+        raise TypeError(
+            f"{cls} extends prometheus_client's {by}, but the class between the two, "
+            f"{between.__name__}, counts for all processes.\n"
+            f"Derive {cls} from {ours.__name__} itself, or leave the program as it is: "
+            "mpmetrics run --no-patch"
+        )
 
 
 def _overridden(ours: type, bases: Iterable[type], namespace: dict[str, object]) -> list[str]:
     """Which of the private methods of prometheus_client's class, that ours has not, are in it."""
     hooks = {
         name
-        for cls in _theirs()[ours].__mro__
+        for cls in _originals()[ours].__mro__
         if cls.__module__.partition(".")[0] == prometheus_client.__name__
         for name, value in vars(cls).items()
         if name.startswith("_") and not name.endswith("__") and inspect.isfunction(value)
@@ -103,17 +111,19 @@ def _overridden(ours: type, bases: Iterable[type], namespace: dict[str, object])
     return overridden
 
 
-names: list[str] = []  # of the classes that stay prometheus_client's in this process
+_said: set[str] = set()  # the classes that stay prometheus_client's in this process
 
 
 def _say(cls: str, what: str) -> None:
-    names.append(cls)
-    log.warning(
-        "%s extends prometheus_client's %s: its metrics count for one process only", cls, what
-    )
+    """One line, once: a function may make the same class at each call."""
+    if cls not in _said:
+        _said.add(cls)
+        log.warning(
+            "%s extends prometheus_client's %s: its metrics count for one process only", cls, what
+        )
 
 
-class _WrapperType(_TheirType):
+class _WrapperType(_OriginalType):
     """Our metrics count as instances of prometheus_client's base class, too."""
 
     def __instancecheck__(cls, instance: object) -> bool:
@@ -124,13 +134,15 @@ class _WrapperType(_TheirType):
     def __subclasscheck__(cls, subclass: type) -> bool:
         if cls is MetricWrapperBase:
             # type's own check: that of an ABC asks all its subclasses, and so this one again.
-            return type.__subclasscheck__(_TheirBase, subclass) or isinstance(subclass, MetricType)
+            return isinstance(subclass, MetricType) or type.__subclasscheck__(
+                originals.MetricWrapperBase, subclass
+            )
         return super().__subclasscheck__(subclass)
 
 
-class MetricWrapperBase(_TheirBase, metaclass=_WrapperType):
+class MetricWrapperBase(originals.MetricWrapperBase, metaclass=_WrapperType):
     """prometheus_client's base class, for programs that ask for it or derive from it."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        _say(f"{cls.__module__}.{cls.__qualname__}", _TheirBase.__name__)
+        _say(f"{cls.__module__}.{cls.__qualname__}", MetricWrapperBase.__name__)

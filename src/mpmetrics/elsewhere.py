@@ -18,7 +18,6 @@ from typing import Any
 import prometheus_client
 from prometheus_client import (
     REGISTRY as REGISTRY,
-    CollectorRegistry as _TheirRegistry,
     Counter as Counter,
     Enum as Enum,
     Gauge as Gauge,
@@ -29,6 +28,7 @@ from prometheus_client import (
     generate_latest as generate_latest,
 )
 
+from . import originals
 from .statistics import StoreStatistics as StoreStatistics
 
 log = logging.getLogger("mpmetrics")
@@ -50,10 +50,10 @@ class Store:
 
     def statistics(self) -> StoreStatistics:
         """All zero."""
-        return StoreStatistics(*[0] * len(StoreStatistics.__match_args__))  # type: ignore[arg-type]
+        return StoreStatistics()
 
 
-class CollectorRegistry(_TheirRegistry):
+class CollectorRegistry(originals.CollectorRegistry):
     """prometheus_client's registry; the name is for other processes, and there are none."""
 
     def __init__(self, *args: object, name: str | None = None, **kwargs: object) -> None:
@@ -63,7 +63,7 @@ class CollectorRegistry(_TheirRegistry):
 class StoreCollector:
     """Collects nothing: there is no store."""
 
-    def __init__(self, registry: _TheirRegistry | None = REGISTRY) -> None:
+    def __init__(self, registry: originals.CollectorRegistry | None = REGISTRY) -> None:
         pass
 
     def collect(self) -> list[object]:

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 from urllib.parse import parse_qs
 from wsgiref.simple_server import WSGIServer
 
-import prometheus_client
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.registry import Collector
 
-from . import sharedport, store
+from . import originals, sharedport, store
 from .exposition import render
 from .negotiation import gzip_accepted, negotiate
 
@@ -285,7 +284,7 @@ def start_http_server(
 def _start(
     port: int, addr: str, registry: Collector, options: Mapping[str, Any], path: str | None
 ) -> tuple[WSGIServer, threading.Thread]:
-    server, thread = prometheus_client.start_http_server(port, addr, registry, **options)
+    server, thread = originals.start_http_server(port, addr, registry, **options)
     # Making the server ourselves would need prometheus_client's private TLS code, or a copy.
     # So it listens already with prometheus_client's own app; a request in these microseconds
     # gets a valid page of the same registry.

@@ -7,17 +7,14 @@ import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-import prometheus_client
 from prometheus_client import GC_COLLECTOR, PROCESS_COLLECTOR, REGISTRY, Metric
-from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from . import catalog, created, reader, registry as registries, store, theirs
+from . import catalog, created, originals, reader, registry as registries, store, theirs
 from ._native import StoreError, truncated_pages
 from .merging import AddedUp
 from .negotiation import Encoding, Format
 from .samples import FamilyMetric
-from .standins import TheirRegistry
 
 _EOF = b"# EOF\n"
 
@@ -49,7 +46,7 @@ def render(registry: Collector, encoding: Encoding, names: Collection[str] | Non
     Raises StoreError if a store was truncated meanwhile, where that isn't SIGBUS.
     """
     lost = truncated_pages()
-    if isinstance(registry, TheirRegistry):
+    if isinstance(registry, originals.CollectorRegistry):
         registries.foreign_of(registry)  # which it shows then
     # Who reads a store from outside joins none: joining could begin the named one afresh.
     joined = None if isinstance(registry, reader.StoreView) else store.current(make=False)
@@ -121,19 +118,16 @@ def _render(run: list[Metric], encoding: Encoding) -> bytes:
             created.is_enabled() and not shard,
             shard,
         )
-    return _theirs(encoding)(_Run(run)).removesuffix(_EOF)
+    return _original_encoder(encoding)(_Run(run)).removesuffix(_EOF)
 
 
-# Taken now: `patch` puts ours in their place.
-_THEIR_TEXT: Callable[..., bytes] = prometheus_client.generate_latest
-_THEIR_OPENMETRICS: Callable[..., bytes] = openmetrics.generate_latest
-_CAN_ESCAPE = "escaping" in inspect.signature(_THEIR_TEXT).parameters  # since 0.23
+_CAN_ESCAPE = "escaping" in inspect.signature(originals.generate_latest).parameters  # since 0.23
 
 
-def _theirs(encoding: Encoding) -> Callable[[Collector], bytes]:
+def _original_encoder(encoding: Encoding) -> Callable[[Collector], bytes]:
     """prometheus_client's encoder; before 0.23 it had no escaping to choose."""
     open_ = encoding.format is Format.OPENMETRICS
-    encoder = _THEIR_OPENMETRICS if open_ else _THEIR_TEXT
+    encoder = originals.generate_openmetrics if open_ else originals.generate_latest
     if encoding.escaping == "underscores" or not _CAN_ESCAPE:
         return encoder
     return functools.partial(encoder, escaping=encoding.escaping)

@@ -7,27 +7,25 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import prometheus_client
-from prometheus_client import Metric, multiprocess as theirs
+from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
-from . import catalog, deriving, functions, multiprocdir, store
+from . import catalog, functions, multiprocdir, originals, store
 from .merging import added_up, groups
 from .samples import FamilyMetric, Restricted
 
 __all__ = ["MultiProcessCollector", "mark_process_dead"]
 
 
-_Theirs: Any = theirs.MultiProcessCollector  # taken now: `patch` puts ours in its place
-
-
-class MultiProcessCollector(theirs.MultiProcessCollector):
+class MultiProcessCollector(originals.MultiProcessCollector):
     """
     Every family of the store, of all registries and processes; registered in `registry`, if given.
 
     Families of one name and type in several registries are added up, as prometheus_client's class
-    does. There is no folder, and `path` and PROMETHEUS_MULTIPROC_DIR are ignored, but for classes
-    that count as prometheus_client's own (deriving.py), whose files are read there. `merge` is
-    prometheus_client's own, for files that it is given.
+    does. Ours count in no folder. But if there is one, `path` or PROMETHEUS_MULTIPROC_DIR, what
+    prometheus_client's own metrics have written there is shown as well, but for names that the
+    store has: any process may have classes that stay its own (deriving.py), or have no mpmetrics.
+    `merge` is prometheus_client's own, for files that it is given.
     """
 
     def __init__(
@@ -50,8 +48,11 @@ class MultiProcessCollector(theirs.MultiProcessCollector):
         for metric in self._of_the_store():
             shown.add(metric.name)
             yield metric
-        if deriving.names and self._folder and os.path.isdir(self._folder):
-            for metric in _Theirs(None, self._folder).collect():
+        if self._folder and os.path.isdir(self._folder):
+            # Also what an earlier run has left, as prometheus_client does: nothing in a file says
+            # which run wrote it.
+            files: Any = originals.MultiProcessCollector
+            for metric in files(None, self._folder).collect():
                 if metric.name not in shown:
                     yield metric
 
@@ -98,16 +99,23 @@ class _Part:
         names: Iterable[str],
     ) -> None:
         wanted = frozenset(names)
-        self._theirs = restricted(wanted)
+        self._of_others = restricted(wanted)
         self._ours = Restricted(collector, wanted)
 
     def collect(self) -> Iterator[Metric]:
         seen = set()
-        for metric in self._theirs.collect():
+        for metric in self._of_others.collect():
             seen.add(metric.name)
             yield metric
         yield from (metric for metric in self._ours.collect() if metric.name not in seen)
 
 
 def mark_process_dead(pid: int, path: str | None = None) -> None:
-    """Does nothing: the kernel says which processes are alive."""
+    """
+    Removes what prometheus_client's own live gauges of that process have in the folder.
+
+    Ours need it not: the kernel says which processes are alive.
+    """
+    folder = path or multiprocdir.folder()
+    if folder and os.path.isdir(folder):
+        originals.mark_process_dead(pid, folder)

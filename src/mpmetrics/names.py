@@ -18,6 +18,9 @@ _SUFFIXES = {
     "histogram": ("_bucket", "_sum", "_count", "_created"),
     "info": ("_info",),
     "stateset": (),
+    # Of other collectors alone:
+    "gaugehistogram": ("_bucket", "_gsum", "_gcount"),
+    "unknown": (),
 }
 
 

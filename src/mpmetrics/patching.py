@@ -15,7 +15,7 @@ from . import _native, created, endpoints, exposition, metrics, multiprocdir, mu
 
 log = logging.getLogger("mpmetrics")
 
-_THEIRS = "prometheus_client"
+_PACKAGE = "prometheus_client"
 _CLASSES: dict[str, object] = {
     name: getattr(_native, name)
     for name in ("Counter", "Gauge", "Summary", "Histogram", "Info", "Enum")
@@ -77,8 +77,8 @@ class Patch:
     def _apply(self) -> None:
         """Replaces all names, or none and raises."""
         # All of them first: one that is imported later would bind what is patched half.
-        modules = {name: importlib.import_module(f"{_THEIRS}.{name}") for name in _REPLACED}
-        importlib.import_module(f"{_THEIRS}.core")
+        modules = {name: importlib.import_module(f"{_PACKAGE}.{name}") for name in _REPLACED}
+        importlib.import_module(f"{_PACKAGE}.core")
         for name, replacements in _REPLACED.items():
             for attribute, ours in replacements.items():
                 theirs = getattr(modules[name], attribute)
@@ -100,7 +100,7 @@ class Patch:
         return {
             name
             for name, module in list(sys.modules.items())
-            if name.partition(".")[0] not in (_THEIRS, __package__)
+            if name.partition(".")[0] not in (_PACKAGE, __package__)
             and any(id(value) in self._harmful for value in _attributes(module).values())
         }
 
@@ -149,7 +149,7 @@ def _replace_all(replacements: Mapping[int, object]) -> None:
 
 def _their_modules() -> Iterator[ModuleType]:
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == _THEIRS:
+        if name.partition(".")[0] == _PACKAGE:
             yield module
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import prometheus_client
 from prometheus_client import Metric
 
-from . import identity, theirs
-from .standins import Foreign, StandIn, TheirRegistry
+from . import identity, names, originals, theirs
+from .standins import Foreign, StandIn
 
 if TYPE_CHECKING:
     from prometheus_client.registry import RestrictedRegistry
@@ -29,20 +29,20 @@ class Describing(Protocol):
     def collect(self) -> Iterable[Metric]: ...
 
 
-class _RegistryType(type(TheirRegistry)):  # type: ignore[misc]
+class _RegistryType(type(originals.CollectorRegistry)):  # type: ignore[misc]
     """To isinstance() and issubclass() prometheus_client's registries, such as REGISTRY, are ours:
     a program under `patch` asks for the class that stands in the place of theirs."""
 
     def __instancecheck__(cls, instance: object) -> bool:
-        asked = TheirRegistry if cls is CollectorRegistry else cls
+        asked = originals.CollectorRegistry if cls is CollectorRegistry else cls
         return type.__instancecheck__(asked, instance)
 
     def __subclasscheck__(cls, subclass: type) -> bool:
-        asked = TheirRegistry if cls is CollectorRegistry else cls
+        asked = originals.CollectorRegistry if cls is CollectorRegistry else cls
         return type.__subclasscheck__(asked, subclass)
 
 
-class CollectorRegistry(prometheus_client.CollectorRegistry, metaclass=_RegistryType):
+class CollectorRegistry(originals.CollectorRegistry, metaclass=_RegistryType):
     """
     prometheus_client's registry, with a name that other processes know it by.
 
@@ -85,15 +85,30 @@ class CollectorRegistry(prometheus_client.CollectorRegistry, metaclass=_Registry
 
 
 def _register(plainly: Callable[[Any], None], foreign: Foreign | None, collector: object) -> None:
-    """Registers as prometheus_client does; if the name is only a stand-in's, that one goes first.
+    """Registers as prometheus_client does; if a name is only a stand-in's, that one goes first.
 
     Else a family of another process would make an innocent declaration here fail."""
     try:
         plainly(collector)
+        return
     except ValueError:
-        if foreign is None or not foreign.withdraw():
+        if foreign is None:
             raise
-        plainly(collector)
+    with foreign.lock:  # a scrape that begins now waits, and sees the stand-in or the collector
+        _make_way(foreign, collector)
+        plainly(collector)  # also if there was none to go: another thread may have taken it away
+
+
+def _make_way(foreign: Foreign, collector: Any) -> None:
+    """Takes the stand-ins away whose names the collector has."""
+    try:
+        describe = collector.describe
+    except AttributeError:  # what collect() gives isn't known before: all of them
+        foreign.withdraw()
+        return
+    foreign.step_aside(
+        name for metric in describe() for name in names.sample_names(metric.type, metric.name)
+    )
 
 
 def _unregister(plainly: Callable[[Any], None], foreign: Foreign | None, collector: object) -> None:
@@ -112,13 +127,21 @@ def _collect(plainly: Callable[[], Iterable[Metric]], foreign: Foreign | None) -
 def _restricted(
     plainly: Callable[[Iterable[str]], RestrictedRegistry],
     foreign: Foreign | None,
-    names: Iterable[str],
+    wanted: Iterable[str],
 ) -> RestrictedRegistry:
     """The same for some names: stand-ins carry them."""
     if foreign is not None:
         foreign.refresh()
-    return plainly(names)
+    return plainly(wanted)
 
+
+# What our class overrides; a registry of prometheus_client's class gets them as well.
+_METHODS: dict[str, Callable[..., Any]] = {
+    "register": _register,
+    "unregister": _unregister,
+    "collect": _collect,
+    "restricted_registry": _restricted,
+}
 
 _foreign: weakref.WeakKeyDictionary[object, Foreign] = weakref.WeakKeyDictionary()
 
@@ -138,24 +161,19 @@ def foreign_of(registry: prometheus_client.CollectorRegistry) -> Foreign:
         foreign = _foreign[registry] = Foreign(registry)
         if CollectorRegistry not in type(registry).__mro__:  # isinstance() says yes to theirs
             # On the object itself: REGISTRY can't be made one of another class.
-            whole: Any = registry
-            whole.register = functools.partial(_register, registry.register, foreign)
-            whole.unregister = functools.partial(_unregister, registry.unregister, foreign)
-            whole.collect = functools.partial(_collect, registry.collect, foreign)
-            whole.restricted_registry = functools.partial(
-                _restricted, registry.restricted_registry, foreign
-            )
+            for name, ours in _METHODS.items():
+                plainly = getattr(registry, name)
+                setattr(registry, name, functools.partial(ours, plainly, foreign))
     return foreign
 
 
 def register(
-    registry: prometheus_client.CollectorRegistry, metric: Describing, names: Iterable[str]
+    registry: prometheus_client.CollectorRegistry, metric: Describing, taken: Iterable[str]
 ) -> None:
     """Adds a metric of this process; stand-ins of its names step aside.
 
     Raises ValueError ("Duplicated timeseries in CollectorRegistry: ...") if the names are taken."""
-    taken = tuple(names)
-    if isinstance(registry, TheirRegistry):
+    if isinstance(registry, originals.CollectorRegistry):
         foreign_of(registry).step_aside(taken)
     registry.register(metric)
 

@@ -10,18 +10,15 @@ import contextlib
 import functools
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import prometheus_client
 from prometheus_client import Metric
 from prometheus_client.samples import Sample
 
-from . import _native, catalog, identity, references, store
+from . import _native, catalog, identity, originals, references, store
 from .samples import FamilyMetric
-
-# Taken now: `patch` puts ours in its place, and older registries are of theirs.
-TheirRegistry = prometheus_client.CollectorRegistry
 
 
 class StandIn:
@@ -98,7 +95,7 @@ class Foreign:
         """In a forked child nobody is at work here, whatever thread was in the parent."""
         # One scrape waits until another has made the stand-ins: else it would miss them, once.
         # Each registry has its own, since prometheus_client calls collectors inside its own lock.
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
 
     def show(self, stand_in: StandIn) -> Iterator[Metric]:
         """The stand-in's family, if it is still there."""
@@ -114,7 +111,7 @@ class Foreign:
         known = identity.known(registry) if registry is not None else None
         if joined is None or registry is None or known is None:
             return
-        with self._lock:
+        with self.lock:
             rows = catalog.of(joined).shown(known.name)
             local = known.declared(registry)
             state = (joined.identity, joined.declarations, len(local))
@@ -132,28 +129,24 @@ class Foreign:
 
     def step_aside(self, names: Iterable[str]) -> None:
         """This process declares these names itself now."""
-        registry = self._registry()
         taken = set(names)
-        with self._lock:
+        self._drop_if(lambda row: not taken.isdisjoint(row.sample_names))
+
+    def withdraw(self) -> None:
+        """Takes all stand-ins away until the next refresh."""
+        self._drop_if(lambda row: True)
+
+    def _drop_if(self, is_to_go: Callable[[catalog.Row], bool]) -> None:
+        registry = self._registry()
+        with self.lock:
             for name, stand_in in list(self._stand_ins.items()):
-                if registry is not None and not taken.isdisjoint(stand_in.row.sample_names):
+                if registry is not None and is_to_go(stand_in.row):
                     self._drop(registry, name)
                     self._seen = None  # if the declaration fails, it is shown again
 
-    def withdraw(self) -> bool:
-        """Takes all stand-ins away until the next refresh; false if there were none."""
-        registry = self._registry()
-        with self._lock:
-            names = list(self._stand_ins)
-            for name in names:
-                if registry is not None:
-                    self._drop(registry, name)
-            self._seen = None
-        return bool(names)
-
     def lose(self, stand_in: StandIn) -> None:
         """Somebody took it out of the registry; the next refresh puts another there."""
-        with self._lock:
+        with self.lock:
             if self._stand_ins.get(stand_in.row.name) is stand_in:
                 del self._stand_ins[stand_in.row.name]
                 self._seen = None
@@ -162,7 +155,7 @@ class Foreign:
 
     def _add(self, registry: prometheus_client.CollectorRegistry, stand_in: StandIn) -> None:
         try:
-            TheirRegistry.register(registry, stand_in)
+            originals.CollectorRegistry.register(registry, stand_in)
         except ValueError:  # a collector that isn't ours has the name: never two of one name
             self.left_out += 1
         else:
@@ -173,4 +166,4 @@ class Foreign:
         if stand_in is None:  # what a signal handler or __del__ called was faster
             return
         with contextlib.suppress(KeyError):  # somebody emptied the registry
-            TheirRegistry.unregister(registry, stand_in)
+            originals.CollectorRegistry.unregister(registry, stand_in)

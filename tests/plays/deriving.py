@@ -185,14 +185,88 @@ def between() -> list[str]:
     return []
 
 
+def metaclass(patched: bool) -> list[Any]:
+    """A metaclass of the program's, over that of the metrics, and what it makes."""
+    if patched:
+        import mpmetrics
+
+        mpmetrics.patch()
+    import prometheus_client as client
+
+    made = []
+    metatype: Any = type(client.Counter)
+
+    class M(metatype):  # type: ignore[misc]
+        def __init__(cls, name: str, *more: Any, **kwargs: Any) -> None:
+            super().__init__(name, *more, **kwargs)
+            made.append(name)
+
+    class G(client.Counter, metaclass=M):  # type: ignore[misc, name-defined]
+        def _metric_init(self) -> None:
+            super()._metric_init()
+
+    class H(G):
+        pass
+
+    return [
+        [type(cls).__name__ for cls in (G, H)],
+        made,
+        [isinstance(H("h", "h"), G), isinstance(G("g", "h"), H)],
+    ]
+
+
+def register() -> list[Any]:
+    """What each class says to a class to be registered, and what a subclass makes of it."""
+    import mpmetrics
+
+    said = []
+    for name in ("Counter", "Gauge", "Summary", "Histogram", "Info", "Enum"):
+        try:
+            getattr(mpmetrics, name).register(int)
+        except TypeError as error:
+            said.append(str(error))
+
+    class Mine(mpmetrics.Counter):
+        pass
+
+    return [said, [Mine.register(int) is int, isinstance(1, Mine)]]  # type: ignore[attr-defined]
+
+
+def made_again() -> list[str]:
+    """What is logged of classes that a function makes each time it is called."""
+    lines = Lines()
+    import mpmetrics
+    from mpmetrics.metrics import MetricWrapperBase
+
+    def make() -> None:
+        class One(mpmetrics.Counter):
+            def _child_samples(self) -> Any:
+                return []
+
+        class Two(mpmetrics.Counter):
+            def _child_samples(self) -> Any:
+                return []
+
+        class Base(MetricWrapperBase):
+            pass
+
+    for _ in range(3):
+        make()
+    return lines.said
+
+
 def in_files(folder: str) -> list[Any]:
     """A class that stays prometheus_client's, where that counts in files; and a metric of ours."""
+    _count_in_files(folder)
+    return [exporter(folder, 0), sorted(p.name.partition("_")[0] for p in Path(folder).iterdir())]
+
+
+def _count_in_files(folder: str) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     import mpmetrics
 
     mpmetrics.patch()
     import prometheus_client as client
-    from prometheus_client.multiprocess import MultiProcessCollector
 
     class Summary(client.Summary):
         def _child_samples(self) -> Any:
@@ -200,10 +274,36 @@ def in_files(folder: str) -> list[Any]:
 
     Summary("sizes", "h").observe(5)
     client.Counter("jobs", "h").inc(2)
+
+
+def worker(folder: str) -> None:
+    """The same in a process that ends."""
+    _count_in_files(folder)
+
+
+def earlier_run(folder: str) -> int:
+    """A process that has no mpmetrics; its number."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    import prometheus_client as client
+
+    client.Counter("old", "h").inc(7)
+    client.Counter("jobs", "h").inc(7)
+    client.Gauge("level", "h", multiprocess_mode="livesum").set(1)
+    return os.getpid()
+
+
+def exporter(folder: str, dead: int) -> list[str]:
+    """What MultiProcessCollector shows, once that process is said to be dead, if any is."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    import mpmetrics
+
+    mpmetrics.patch()
+    import prometheus_client as client
+    from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+    if dead:
+        mark_process_dead(dead)
     registry = client.CollectorRegistry()
     MultiProcessCollector(registry)
     page = client.generate_latest(registry).decode().splitlines()
-    return [
-        sorted(line for line in page if line[0] != "#" and "_created" not in line),
-        sorted(path.name.partition("_")[0] for path in Path(folder).iterdir()),
-    ]
+    return sorted(line for line in page if line[0] != "#" and "_created" not in line)

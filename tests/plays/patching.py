@@ -158,6 +158,30 @@ def made_while_patched() -> list[float | None]:
 # ---- too late ------------------------------------------------------------------------------------
 
 
+def served() -> list[list[str]]:
+    """What the servers show that a program starts under the patch."""
+    import urllib.request
+
+    client = _patched()
+    import mpmetrics
+
+    client.Counter("served", "h").inc()
+    pages = []
+    for start in (
+        client.start_http_server,
+        client.start_wsgi_server,
+        mpmetrics.start_http_server,
+    ):
+        server, thread = start(0, "127.0.0.1")
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/metrics") as answer:
+            page = answer.read().decode().splitlines()
+        pages.append([line for line in page if line.startswith("served_total")])
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    return pages
+
+
 def late(kind: str) -> list[str]:
     """What is logged if something was there before."""
     import prometheus_client
