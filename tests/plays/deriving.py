@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
 
-from tests.plays.patching import Lines
+from tests.plays.logged import Lines
 
 
 def summary_with_quantiles(patched: bool) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import threading
 import time
@@ -16,19 +15,11 @@ import mpmetrics
 from mpmetrics import functions
 
 from .basics import KEPT, Actor, both, have, page
+from .logged import Lines
 
 PATIENCE = 20.0
 VALUES = {"g": 1.0}
 CALLS: list[int] = []  # the pid of each call
-
-
-class _Log(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
 
 
 def hurry() -> None:
@@ -114,8 +105,7 @@ def _again(gauge: Any) -> float:
 
 
 def raising() -> dict[str, Any]:
-    log = _Log()
-    logging.getLogger("mpmetrics").addHandler(log)
+    log = Lines()
     hurry()
     calls = {"a": 0, "b": 0}
     broken = {"a": True, "b": True}
@@ -146,14 +136,14 @@ def raising() -> dict[str, Any]:
             errors.append(type(error).__name__)
         else:
             errors.append("")
-    told = list(log.lines)
+    told = list(log.said)
     broken["a"] = broken["b"] = False
     worked = _wait(lambda: page() == {"a": 8.0, "b": 8.0})
     before = dict(calls)
     _wait(lambda: calls["a"] > before["a"] + 2)
     broken["a"] = True
-    _wait(lambda: len(log.lines) > len(told))
-    return {"errors": errors, "told": told, "worked": worked, "again": log.lines[len(told) :]}
+    _wait(lambda: len(log.said) > len(told))
+    return {"errors": errors, "told": told, "worked": worked, "again": log.said[len(told) :]}
 
 
 def not_a_number() -> dict[str, Any]:

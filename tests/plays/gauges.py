@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import Any
 
@@ -12,6 +11,7 @@ import mpmetrics
 from mpmetrics import store
 
 from .basics import KEPT, Actor, both, call, have, page
+from .logged import Lines
 
 MODES = {0: "none"}
 for _number, _fold in enumerate(("all", "min", "max", "sum", "mostrecent"), 1):
@@ -166,19 +166,9 @@ def full_name() -> dict[str, str]:
     return {"mode": _mode("app_http_wait_seconds")}
 
 
-class _Log(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
-
-
 def modes_and_log(names: list[str]) -> dict[str, Any]:
-    log = _Log()
-    logging.getLogger("mpmetrics").addHandler(log)
-    return {"modes": modes(names), "log": log.lines}
+    log = Lines()
+    return {"modes": modes(names), "log": log.said}
 
 
 def overridden() -> dict[str, float]:
@@ -191,8 +181,7 @@ def overridden() -> dict[str, float]:
 
 def labelled_pid(method: str, modes: list[str]) -> dict[str, Any]:
     """Gauges with a label `pid`, of a parent and its child, and after the child's death."""
-    log = _Log()
-    logging.getLogger("mpmetrics").addHandler(log)
+    log = Lines()
 
     def declare() -> None:
         for mode in modes:
@@ -217,16 +206,15 @@ def labelled_pid(method: str, modes: list[str]) -> dict[str, Any]:
     return {
         "both": alive,
         "after": shown(),
-        "log": [line.split("mode ")[1].split(" ")[0] for line in log.lines],
+        "log": [line.split("mode ")[1].split(" ")[0] for line in log.said],
     }
 
 
 def overridden_label_pid() -> dict[str, Any]:
-    log = _Log()
-    logging.getLogger("mpmetrics").addHandler(log)
+    log = Lines()
     have("Gauge", "g", ["g", "h", ["pid"]], {"multiprocess_mode": "max"})
     call("g", ["x"], "set", 1)
-    return {"page": both(), "mode": _mode("g"), "lines": len(log.lines)}
+    return {"page": both(), "mode": _mode("g"), "lines": len(log.said)}
 
 
 def unknown_mode() -> dict[str, Any]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import logging
 import os
 import pkgutil
 import sys
@@ -15,6 +14,8 @@ import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.plays.logged import Lines
 
 # What a program may take from where, and must be ours then.
 CLASSES = ["Counter", "Gauge", "Summary", "Histogram", "Info", "Enum"]
@@ -36,18 +37,6 @@ NAMES = {
     ".openmetrics.exposition": ["generate_latest"],
     ".multiprocess": ["MultiProcessCollector", "mark_process_dead", "Gauge"],
 }
-
-
-class Lines(logging.Handler):
-    """What the library logs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: list[str] = []
-        logging.getLogger("mpmetrics").addHandler(self)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.said.append(record.getMessage())
 
 
 def all_modules() -> dict[str, dict[str, object]]:

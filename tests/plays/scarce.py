@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import resource
 from collections.abc import Iterator
@@ -12,17 +11,9 @@ from typing import Any
 from mpmetrics import store
 
 from .basics import call, have, page
+from .logged import Lines
 
 _MOST = 64  # descriptors
-
-
-class _Log(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
 
 
 @contextlib.contextmanager
@@ -42,8 +33,7 @@ def _none_left() -> Iterator[None]:
 
 def declared() -> dict[str, Any]:
     """What is shown of a metric that was declared then, by a process and its fork."""
-    log = _Log()
-    logging.getLogger("mpmetrics").addHandler(log)
+    log = Lines()
     with _none_left():
         have("Counter", "jobs", ["jobs", "h", ["a"]])
         call("jobs", ["1"], "inc")
@@ -57,4 +47,4 @@ def declared() -> dict[str, Any]:
             finally:
                 os._exit(status)
         assert os.waitpid(pid, 0)[1] == 0
-    return {"page": page(), "path": store.current().path, "log": log.lines}
+    return {"page": page(), "path": store.current().path, "log": log.said}

@@ -15,7 +15,7 @@ import mpmetrics
 from mpmetrics import store, storefile
 
 from .basics import KEPT, Actor, have, page
-from .patching import Lines
+from .logged import Lines
 
 LIMIT = 60.0
 
