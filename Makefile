@@ -208,7 +208,7 @@ asan-python: build/asan-wheel/.made
 	    --junit-xml=build/asan-python/junit.xml
 	@if ls build/asan-python/report.* 2>/dev/null; then cat build/asan-python/report.* | head -200; exit 1; fi
 	@$(BIN)/python tests/proved.py asan-python 'Python tests of the extension under ASan and UBSan' \
-	    "$$(sed -n 's/.*errors="0" failures="0" skipped="[0-9]*" tests="\([0-9]*\)".*/\1/p' build/asan-python/junit.xml | head -1) tests, no report" \
+	    "$$(($$(sed -n 's/.*errors="0" failures="0" skipped="\([0-9]*\)" tests="\([0-9]*\)".*/\2 - \1/p' build/asan-python/junit.xml | head -1))) tests passed, no report" \
 	    "make asan-python$(if $(ARGS), ARGS=\"$(ARGS)\")"
 
 # What it finds is written to build/fuzz/; once mended, it is kept under a name
