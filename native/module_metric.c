@@ -187,7 +187,8 @@ metric_open(metric_object *m, bool force)
         status = bind_overflow(m);
     if (lost && metric_is_lost(m))
         mpm_ref_unbind(s, &m->ref); /* not scratch: it may be bound later */
-    if (m->ref.count == 0) {        /* Info has no cell: it is all text */
+
+    if (m->ref.count == 0) { /* Info has no cell: it is all text */
         if (m->ref.private_epoch != s->epoch)
             Py_CLEAR(m->pairs); /* a child's copy is the parent's to share */
         if (status == MPM_OK && m->pairs != NULL)

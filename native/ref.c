@@ -218,9 +218,11 @@ share(mpm_store *s, mpm_ref *ref, mpm_id family)
     /* Looked at again now that the shard is one's own: a dead owner may have
      * counted the words' next series in it (tests/models/test_take_up.py), and
      * one of our own threads may have claimed the range for it. */
-    if (mpm_ref_is_stale(
-            ref)) /* not for good, if it was the family that died */
-        return mpm_family_is_alive(s, family) ? go_scratch(s, ref) : MPM_EGONE;
+    if (mpm_ref_is_stale(ref)) {
+        if (!mpm_family_is_alive(s, family))
+            return MPM_EGONE; /* its family may be declared again */
+        return go_scratch(s, ref);
+    }
     if (!is_shared(ref))
         status = claim_range(s, ref);
     if (status == MPM_OK)

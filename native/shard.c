@@ -226,6 +226,8 @@ mpm_family_release(mpm_store *s, mpm_id id)
         mpm_store_release(declared, 0);
 }
 
+/* ---- a shard of one's own ------------------------------------------------- */
+
 mpm_status
 mpm_shard_own(mpm_store *s)
 {

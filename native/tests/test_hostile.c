@@ -5,6 +5,7 @@
  *   at random  inputs of a printed seed; libFuzzer finds better ones (`make fuzz`)
  *   scribbled  a process uses a store in which another one writes all the time
  *   amplified  many records that name one block: a scrape of them has a bound
+ *   long chain  and so has the search for a label set among them
  *
  * test_hostile SEED ROUNDS repeats the choices of a run, or makes it longer. */
 #include <dirent.h>
@@ -189,6 +190,52 @@ test_amplified(void)
     close(fd);
 }
 
+#define LONG ((uint32_t)1 << 20) /* bytes of a text */
+
+/* Is the first of these series found, if so many of one long text stand before
+ * it in the chain of its hash? */
+static bool
+is_found_behind(uint32_t count)
+{
+    mpm_store s;
+    char name[20], *text = calloc(1, LONG);
+    const metric m = {.kind = MPM_COUNTER, .name = "c", .labels = {"l"}};
+    NEED(text != NULL);
+    memset(text, 'x', LONG - 1);
+    int fd = new_store();
+    join(&s, fd);
+    family f = declare(&s, &m);
+    mpm_id wanted = series_named(&s, f, "wanted"), id;
+    uint64_t hash = mpm_load_acquire(&mpm_series_at(&s, wanted.index)->hash);
+    uint64_t block = mpm_load_acquire(
+        &mpm_series_at(&s, series_named(&s, f, text).index)->text);
+    for (uint32_t i = 0; i < count; i++) {
+        snprintf(name, sizeof name, "%u", i);
+        mpm_series *series = mpm_series_at(&s, series_named(&s, f, name).index);
+        mpm_store_release(&series->text, block);
+        mpm_store_release(&series->hash, hash);
+    }
+    mpm_store_release(&s.root->untidy, 1); /* the chains are made anew */
+    lock(&s);
+    const mpm_string value = {"wanted", 6};
+    mpm_status status = mpm_series_find(&s, f.id, f.shape, &value, &id);
+    mpm_lock_release(&s.heap);
+    free(text);
+    free(f.shape);
+    mpm_store_close(&s);
+    close(fd);
+    return status == MPM_OK && id.birth == wanted.birth;
+}
+
+/* labels() holds the lock while it looks, and so gives up some time. */
+static void
+test_long_chain(void)
+{
+    CHECK(is_found_behind(10), "a chain is walked to its end");
+    CHECK(!is_found_behind(MPM_SCRAPE_FREE / LONG + 3 * MPM_SCRAPE_TIMES),
+          "but no more is read than any whole store could make it");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -200,5 +247,6 @@ main(int argc, char **argv)
     test_random(&seed, rounds);
     test_scribbled(&seed, 2 + rounds / 100);
     test_amplified();
+    test_long_chain();
     return verdict();
 }

@@ -90,6 +90,21 @@ test_others(int fd)
     munmap(address, BYTES);
 }
 
+static void
+send_itself(void *unused)
+{
+    (void)unused;
+    kill(getpid(), SIGBUS);
+}
+
+static void
+test_sent(void)
+{
+    int status = await(start(send_itself, NULL));
+    CHECK(SANITIZED ? status != 0 : status == -SIGBUS,
+          "a signal that is no fault does what it did: %d", status);
+}
+
 int
 main(void)
 {
@@ -98,6 +113,7 @@ main(void)
     test_survives(fd);
     test_forgets(fd);
     test_others(fd);
+    test_sent();
     close(fd);
     return verdict();
 }
